@@ -1,0 +1,54 @@
+# One front door. `make` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-from-lock
+
+.PHONY: help install demo test check lint types layers unit integration bench-stream bench-memory chaos lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## make .venv from requirements.lock
+
+$(STAMP): requirements.lock pyproject.toml scripts/bootstrap.sh
+	@bash scripts/bootstrap.sh $(VENV)
+	@touch $@
+
+demo: install ## run the main job once, end to end, and reconcile it
+	@$(BIN)/licmeter demo
+
+check: lint types layers ## what can be seen without running anything
+
+test: check ## all checks and all tests, on real parts
+	$(BIN)/pytest
+
+lint: install ## ruff: format and rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: install ## mypy --strict
+	$(BIN)/mypy
+
+layers: install ## import-linter: layers point one way
+	$(BIN)/lint-imports
+
+unit: install ## the tests that need nothing
+	$(BIN)/pytest tests/unit tests/contract tests/property
+
+integration: install ## the tests on the real broker and engine
+	$(BIN)/pytest tests/integration tests/e2e
+
+bench-stream: install ## events/s of the stream next to a stock Faust agent
+	$(BIN)/python -m benchmarks.bench_stream
+
+bench-memory: install ## memory of a worker over 2 million reports
+	$(BIN)/python -m benchmarks.bench_memory
+
+lock: install ## resolve requirements.lock anew
+	$(BIN)/uv pip compile pyproject.toml --extra all --group dev --universal --generate-hashes \
+		--python-version 3.11 --no-header --no-emit-index-url --no-annotate --upgrade -o requirements.lock
+
+clean: ## remove what the targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist

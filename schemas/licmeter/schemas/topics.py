@@ -1,0 +1,115 @@
+"""The topics that licmeter reads and writes: names, keys, partitions, retention, size limits.
+
+One table, used by `licmeter topics apply`, by every producer and consumer, and by the documentation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+__all__ = [
+    "ALL_TOPICS",
+    "LICENSE_ALERTS",
+    "LICENSE_CATALOG",
+    "LICENSE_COUNTERS",
+    "USAGE_ATTRIBUTED",
+    "USAGE_EVENTS",
+    "USAGE_REJECTED",
+    "TopicSpec",
+    "day_ms",
+]
+
+_DAY_MS: Final = 86_400_000
+
+#: The largest record anybody may put on `usage.events`. Far above what a report needs
+#: (`metering.limits.REPORT_BYTES_MAX`): what is too large must reach the rejects with its origin
+#: instead of failing at the sender where nobody looks.
+EVENT_BYTES_MAX: Final = 12 * 1024 * 1024
+#: A reject is the original plus headers that say why.
+REJECT_BYTES_MAX: Final = EVENT_BYTES_MAX + 1024 * 1024
+#: A block of attribution rows is far smaller; the bound only has to be above the largest block.
+BLOCK_BYTES_MAX: Final = 8 * 1024 * 1024
+
+
+def day_ms(days: int) -> str:
+    """Return a topic setting of `days` days, in milliseconds."""
+    return str(days * _DAY_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSpec:
+    """What a topic must look like on the broker.
+
+    `co_partitioned`: as many partitions as `usage.events`, because a record of partition p of the events
+    leads to records in partition p here.
+    """
+
+    name: str
+    key: str
+    content: str
+    config: Mapping[str, str] = field(default_factory=dict)
+    co_partitioned: bool = True
+
+
+def _topic(name: str, key: str, content: str, **config: str) -> TopicSpec:
+    settings = {setting.replace("_", "."): value for setting, value in config.items()}
+    return TopicSpec(name=name, key=key, content=content, config=MappingProxyType(settings))
+
+
+USAGE_EVENTS: Final = _topic(
+    "usage.events",
+    "organization_id",
+    "CloudEvents: usage reports, authorizations, catalog changes; one ordered log per organization",
+    cleanup_policy="delete",
+    # Late reports are accepted for 30 days; five more to notice that a consumer stood still.
+    retention_ms=day_ms(35),
+    # `received_at` is the broker's clock. A producer's time would let retention delete late data.
+    message_timestamp_type="LogAppendTime",
+    max_message_bytes=str(EVENT_BYTES_MAX),
+)
+USAGE_ATTRIBUTED: Final = _topic(
+    "usage.attributed",
+    "none; the partition is that of the events",
+    "blocks of attribution rows (Arrow IPC), one record = one insert block",
+    cleanup_policy="delete",
+    retention_ms=day_ms(7),
+    max_message_bytes=str(BLOCK_BYTES_MAX),
+)
+LICENSE_COUNTERS: Final = _topic(
+    "license.counters",
+    "organization_id/item_id",
+    "latest absolute state of each item, and of each organization's outcomes",
+    cleanup_policy="compact",
+)
+LICENSE_ALERTS: Final = _topic(
+    "license.alerts",
+    "organization_id",
+    "CloudEvents: breach events and usage alerts",
+    cleanup_policy="delete",
+    retention_ms=day_ms(90),
+)
+USAGE_REJECTED: Final = _topic(
+    "usage.rejected",
+    "the original's key",
+    "original key, value and headers, untouched, with reason and origin in added headers",
+    cleanup_policy="delete",
+    retention_ms=day_ms(90),
+    max_message_bytes=str(REJECT_BYTES_MAX),
+)
+LICENSE_CATALOG: Final = _topic(
+    "license.catalog",
+    "organization_id",
+    "current organization document: projects, license files, items",
+    cleanup_policy="compact",
+    max_message_bytes=str(4 * 1024 * 1024),
+)
+
+ALL_TOPICS: Final = (
+    USAGE_EVENTS,
+    USAGE_ATTRIBUTED,
+    LICENSE_COUNTERS,
+    LICENSE_ALERTS,
+    USAGE_REJECTED,
+    LICENSE_CATALOG,
+)
