@@ -1,0 +1,103 @@
+"""All settings of a licmeter process, checked as a whole.
+
+Environment variables are `LICMETER_` plus the path with two underscores between its parts, such as
+`LICMETER_KAFKA__BOOTSTRAP_SERVERS`. Nothing else in the product reads the environment.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from licmeter.runtime.errors import SettingsError
+
+__all__ = ["ClickHouseSettings", "KafkaSettings", "Settings", "SinkSettings", "StreamSettings", "load_settings"]
+
+Port = Annotated[int, Field(ge=0, le=65535, description="0 = any free port")]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Section):
+    """Which Kafka is used: another cluster, or the embedded one."""
+
+    bootstrap_servers: str | None = Field(None, description="host:port[,host:port]; unset = the embedded broker")
+    port: Port = Field(9092, description="of the embedded broker")
+    heap_mb: Annotated[int, Field(ge=128)] = Field(512, description="heap of the embedded broker")
+    start_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    partitions: Annotated[int, Field(ge=1, le=65535)] = Field(4, description="of usage.events and all that follow it")
+    replication_factor: Annotated[int, Field(ge=1, le=32767)] = 1
+
+
+class ClickHouseSettings(_Section):
+    """Which ClickHouse is used: a server, or chDB behind ClickHouse's HTTP interface."""
+
+    url: str | None = Field(None, description="http(s)://host:port of a server; unset = chDB on loopback")
+    port: Port = Field(8123, description="of the chDB endpoint")
+    database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "licmeter"
+    username: str = "default"
+    password: SecretStr = SecretStr("")
+    max_memory_mb: Annotated[int, Field(ge=256)] = Field(2000, description="memory of the chDB engine")
+    start_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+
+
+class StreamSettings(_Section):
+    """The worker that counts."""
+
+    instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
+        "worker-1", description="static membership; each worker needs its own"
+    )
+    session_timeout_s: Annotated[float, Field(ge=6)] = 10.0  # the broker's group.min.session.timeout.ms is 6 s
+    poll_records_max: Annotated[int, Field(ge=1)] = 20_000
+    standby_replicas: Annotated[int, Field(ge=0)] = 1
+    web_port: Port = 0
+
+
+class SinkSettings(_Section):
+    """The process that writes to ClickHouse."""
+
+    flush_interval_s: Annotated[float, Field(gt=0)] = 1.0  # a third of what accepted -> queryable may take
+    batch_rows_max: Annotated[int, Field(ge=1)] = 200_000
+    retry_wait_s_max: Annotated[float, Field(gt=0)] = 10.0
+
+
+class Settings(BaseSettings):
+    """The settings of one process, read once where it starts."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="LICMETER_", env_nested_delimiter="__", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    data_dir: Path = Field(Path(".licmeter"), description="data of the embedded parts and state of the worker")
+    cache_dir: Path | None = Field(None, description="downloaded jars; unset = the user's cache folder")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["text", "json"] = "text"
+    kafka: KafkaSettings = KafkaSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    stream: StreamSettings = StreamSettings()
+    sink: SinkSettings = SinkSettings()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients find Kafka."""
+        return self.kafka.bootstrap_servers or f"127.0.0.1:{self.kafka.port}"
+
+    @property
+    def clickhouse_url(self) -> str:
+        """Where clients find ClickHouse."""
+        return self.clickhouse.url or f"http://127.0.0.1:{self.clickhouse.port}"
+
+
+def load_settings() -> Settings:
+    """Read the settings from the environment; raises `SettingsError` that names all mistakes at once."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        mistakes = [
+            f"LICMETER_{'__'.join(str(part) for part in mistake['loc']).upper()}: {mistake['msg']}"
+            for mistake in error.errors()
+        ]
+        raise SettingsError(mistakes) from error
