@@ -63,10 +63,12 @@ class MeteredCatalog:
 class OrganizationState:
     """Counters of one organization; `catalog_offset` is the offset of the event that brought the catalog.
 
-    The organization "" stands for all records of a partition that name no known organization.
+    The organization "" stands for all records of a partition that name no known organization. What came before
+    `created_offset`, the organization's first catalog, was counted there, and is so again in a repeat.
     """
 
     organization_id: str
+    created_offset: int = -1
     applied_offset: int = -1
     catalog_offset: int | None = None
     updated_ms: int = 0
@@ -88,6 +90,7 @@ class OrganizationState:
     def to_bytes(self) -> bytes:
         """Encode everything but the catalog, which is kept by its offset."""
         record: dict[str, Any] = {
+            "created_offset": self.created_offset,
             "applied_offset": self.applied_offset,
             "catalog_offset": self.catalog_offset,
             "updated_ms": self.updated_ms,
@@ -102,6 +105,7 @@ class OrganizationState:
         record = json.loads(encoded)
         return cls(
             organization_id=organization_id,
+            created_offset=record["created_offset"],
             applied_offset=record["applied_offset"],
             catalog_offset=record["catalog_offset"],
             updated_ms=record["updated_ms"],

@@ -32,6 +32,8 @@ class Report:
     usage_kind: str = "use"
     sent_ms: int | None = None
     slot_fraction_us: int = 0  # of the stated slot start; anything but 0 is not the start of a slot
+    _identity: bytes = b""
+    _content: bytes = b""
 
     @property
     def total(self) -> int:
@@ -41,14 +43,18 @@ class Report:
     def identity(self) -> bytes:
         """Return what makes a resubmission the same report: client and report id (A1), within an organization.
 
-        Lengths stand between the parts, so that no two triples of strings give the same input.
+        Lengths stand before the parts, so that no two triples of strings give the same input.
         """
-        client, report = self.client_uuid.encode(), self.report_id.encode()
-        text = b"%d:%d:%s%s%s" % (len(client), len(report), client, report, self.organization_id.encode())
-        return blake2b(text, digest_size=IDENTITY_BYTES).digest()
+        if not self._identity:
+            client, report = self.client_uuid.encode(), self.report_id.encode()
+            text = b"%d:%d:%s%s%s" % (len(client), len(report), client, report, self.organization_id.encode())
+            self._identity = blake2b(text, digest_size=IDENTITY_BYTES).digest()
+        return self._identity
 
     def content(self) -> bytes:
         """Return a digest of all fields but `sent_at`, `attempt` and `received_at` (A1)."""
+        if self._content:
+            return self._content
         text = repr(
             (
                 self.project_id,
@@ -63,4 +69,5 @@ class Report:
                 self.usage_kind,
             )
         )
-        return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=CONTENT_BYTES).digest()
+        self._content = blake2b(text.encode(), digest_size=CONTENT_BYTES).digest()
+        return self._content

@@ -10,13 +10,18 @@ from typing import Final
 
 __all__ = [
     "ALL_TOPICS",
+    "CATALOGS_CHANGELOG",
     "LICENSE_ALERTS",
     "LICENSE_CATALOG",
     "LICENSE_COUNTERS",
+    "ORGANIZATIONS_CHANGELOG",
+    "SEEN_CHANGELOG",
+    "STREAM_APP_ID",
     "USAGE_ATTRIBUTED",
     "USAGE_EVENTS",
     "USAGE_REJECTED",
     "TopicSpec",
+    "changelog_name",
     "day_ms",
 ]
 
@@ -105,6 +110,35 @@ LICENSE_CATALOG: Final = _topic(
     max_message_bytes=str(4 * 1024 * 1024),
 )
 
+#: The consumer group of the stream, and the first part of its changelogs' names.
+STREAM_APP_ID: Final = "licmeter-stream"
+
+
+def changelog_name(table: str) -> str:
+    """Return the changelog topic of a state table, as Faust names it."""
+    return f"{STREAM_APP_ID}-{table}-changelog"
+
+
+def _changelog(table: str, content: str, **config: str) -> TopicSpec:
+    return _topic(changelog_name(table), "see licmeter.stream.store", content, **config)
+
+
+_STATE: Final = {
+    "cleanup_policy": "compact",
+    "segment_bytes": str(64 * 1024 * 1024),  # small, because only closed segments are compacted
+    "max_message_bytes": str(BLOCK_BYTES_MAX),
+}
+ORGANIZATIONS_CHANGELOG: Final = _changelog("organizations", "counters of each organization, with its fence", **_STATE)
+CATALOGS_CHANGELOG: Final = _changelog("catalogs", "documents by organization and offset", **_STATE)
+SEEN_CHANGELOG: Final = _changelog(
+    "seen",
+    "accepted reports, packed by batch",
+    cleanup_policy="delete",
+    # Reports are remembered for 32 days; then for as long as a worker may have been behind.
+    retention_ms=day_ms(35),
+    max_message_bytes=str(BLOCK_BYTES_MAX),
+)
+
 ALL_TOPICS: Final = (
     USAGE_EVENTS,
     USAGE_ATTRIBUTED,
@@ -112,4 +146,7 @@ ALL_TOPICS: Final = (
     LICENSE_ALERTS,
     USAGE_REJECTED,
     LICENSE_CATALOG,
+    ORGANIZATIONS_CHANGELOG,
+    CATALOGS_CHANGELOG,
+    SEEN_CHANGELOG,
 )

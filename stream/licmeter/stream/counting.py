@@ -1,0 +1,114 @@
+"""The agent's work: a batch in, computed, flushed, confirmed."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from typing import Any, Final
+
+import faust
+import structlog
+from faust.types import ConsumerMessage
+
+from licmeter.schemas.topics import USAGE_EVENTS
+from licmeter.stream.batch import BatchResult, InputRecord, process_batch
+from licmeter.stream.config import StreamConfig
+from licmeter.stream.errors import FlushAbandonedError
+from licmeter.stream.flush import flush
+from licmeter.stream.kafka import KafkaWriter
+from licmeter.stream.partition import PartitionState, forget_days_before, load_partition
+from licmeter.stream.tables import FaustStore
+
+__all__ = ["Counting"]
+
+_log = structlog.get_logger("licmeter.stream")
+
+#: How long the worker may take to stop in order after a failure, before it ends itself.
+STOP_TIMEOUT_S: Final = 15.0
+EXIT_FAILED: Final = 70
+_DAY_MS: Final = 86_400_000
+_LOG_TIME_APPEND: Final = 1  # Kafka's timestamp type for the broker's clock
+
+
+class Counting:
+    """Holds the state of the partitions that this worker owns, for as long as it owns them."""
+
+    def __init__(
+        self, app: faust.App, tables: Mapping[str, faust.Table], writer: KafkaWriter, config: StreamConfig
+    ) -> None:
+        self._app = app
+        self._tables = tables
+        self._writer = writer
+        self._config = config
+        self._generation: int | None = None
+        self._partitions: dict[int, PartitionState] = {}
+        self._last_day: dict[int, int] = {}
+        self._failed = False
+
+    async def on_batch(self, message: ConsumerMessage) -> None:
+        """Count one batch. After a failure nothing is counted any more, and the worker ends."""
+        if self._failed:
+            return
+        try:
+            await self._count(message)
+        except FlushAbandonedError as error:
+            self._partitions.clear()
+            _log.info("batch_abandoned", reason=str(error))
+        except Exception as error:
+            self._fail(error)
+
+    async def _count(self, message: ConsumerMessage) -> None:
+        if message.generation_id != self._app.consumer_generation_id:
+            return  # fetched before a rebalance: it comes again, to whoever owns the partition now
+        partition = message.partition
+        state = self._state(partition, message.generation_id)
+        records = [InputRecord(r.offset, r.timestamp, r.key, r.value, r.headers) for r in message.value]
+        if message.value[-1].timestamp_type != _LOG_TIME_APPEND:
+            _log.warning("producer_timestamps", topic=message.topic, hint="run: licmeter topics apply")
+        result = process_batch(records, state, self._config.limits)
+        await flush(result, state, self._writer, lambda: self._is_mine(message))
+        self._forget_old_days(state, records[-1].received_ms // _DAY_MS)
+        self._app.consumer.confirm(message)
+        self._log_batch(result, len(records))
+
+    def _state(self, partition: int, generation: int) -> PartitionState:
+        if generation != self._generation:
+            # Somebody else may have owned any of our partitions in between.
+            self._partitions.clear()
+            self._generation = generation
+        state = self._partitions.get(partition)
+        if state is None:
+            store = FaustStore(self._tables, partition, self._writer)
+            state = load_partition(partition, store, self._config.limits.duplicate_days)
+            self._partitions[partition] = state
+            _log.info("partition_loaded", partition=partition, remembered_reports=len(state.seen))
+        return state
+
+    def _is_mine(self, message: ConsumerMessage) -> bool:
+        return bool(
+            message.generation_id == self._app.consumer_generation_id and message.tp in self._app.consumer.assignment()
+        )
+
+    def _forget_old_days(self, state: PartitionState, today: int) -> None:
+        if self._last_day.get(state.partition) != today:
+            self._last_day[state.partition] = today
+            forget_days_before(state, today - self._config.limits.duplicate_days)
+
+    def _log_batch(self, result: BatchResult, records: int) -> None:
+        _log.debug(
+            "batch_counted",
+            topic=USAGE_EVENTS.name,
+            partition=result.partition,
+            last_offset=result.last_offset,
+            records=records,
+            skipped=result.skipped,
+            **{outcome.value: count for outcome, count in result.outcomes.items()},
+        )
+
+    def _fail(self, error: Exception) -> None:
+        """End the worker: going on would leave a hole, as a later batch would be confirmed past this one."""
+        self._failed = True
+        _log.critical("worker_failed", error=repr(error), exc_info=error)
+        loop = asyncio.get_running_loop()
+        loop.call_later(STOP_TIMEOUT_S, os._exit, EXIT_FAILED)
+        crashed: Any = self._app.crash(error)
+        self._crash = loop.create_task(crashed)

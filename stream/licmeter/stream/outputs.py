@@ -1,0 +1,77 @@
+"""Where the worker's outputs go, and how a batch becomes records for them."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from licmeter.metering.counters import item_counters, organization_counters
+from licmeter.schemas import topics
+from licmeter.schemas.attribution import encode_blocks
+from licmeter.schemas.rejects import RejectOrigin, reject_headers
+from licmeter.stream.batch import BatchResult
+
+__all__ = ["MemoryOutputs", "OutputRecord", "Outputs", "output_records"]
+
+
+class OutputRecord(NamedTuple):
+    """A record for an output topic; its partition is that of the input."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class Outputs(Protocol):
+    """Takes records for a topic; `send` returns when the broker has all of them (acks=all)."""
+
+    async def send(self, topic: str, partition: int, records: Sequence[OutputRecord]) -> None:
+        """Send records in their order."""
+
+
+@dataclass
+class MemoryOutputs:
+    """Keeps records in memory: for tests."""
+
+    def __post_init__(self) -> None:
+        self.sent: dict[str, list[OutputRecord]] = {}
+
+    async def send(self, topic: str, partition: int, records: Sequence[OutputRecord]) -> None:
+        """Keep the records."""
+        self.sent.setdefault(topic, []).extend(records)
+
+
+def output_records(result: BatchResult, source_topic: str) -> Iterator[tuple[str, list[OutputRecord]]]:
+    """Yield what a batch sends, topic by topic."""
+    if result.rows:
+        columns = list(zip(*result.rows, strict=True))
+        yield topics.USAGE_ATTRIBUTED.name, [OutputRecord(None, block) for block in encode_blocks(columns)]
+    if result.rejects:
+        yield topics.USAGE_REJECTED.name, list(_rejected(result, source_topic))
+    if result.documents:
+        documents = {organization_id.encode(): document for (organization_id, _), document in result.documents.items()}
+        yield topics.LICENSE_CATALOG.name, [OutputRecord(*record) for record in documents.items()]
+    if result.touched:
+        yield topics.LICENSE_COUNTERS.name, list(_counters(result))
+
+
+def _rejected(result: BatchResult, source_topic: str) -> Iterable[OutputRecord]:
+    for record, reason, detail in result.rejects:
+        origin = RejectOrigin(
+            reason=reason,
+            detail=detail,
+            topic=source_topic,
+            partition=result.partition,
+            offset=record.offset,
+            received_at_ms=record.received_ms,
+        )
+        # Kafka clients refuse a record with neither key nor value; the reason says that there was none.
+        value = b"" if record.key is None and record.value is None else record.value
+        yield OutputRecord(record.key, value, reject_headers(origin, record.headers))
+
+
+def _counters(result: BatchResult) -> Iterable[OutputRecord]:
+    for organization_id, state in result.touched.items():
+        organization = organization_counters(state, result.partition)
+        yield OutputRecord(organization.key, organization.model_dump_json().encode())
+        for item in item_counters(state, result.partition, sorted(result.touched_items.get(organization_id, ()))):
+            yield OutputRecord(item.key, item.model_dump_json().encode())
