@@ -1,0 +1,1 @@
+"""Builders and an independent oracle that several kinds of tests share."""
