@@ -88,6 +88,39 @@ def test_crashes_and_batch_bounds_change_nothing(drawn: list[Any], seed: int, ba
     assert_equal(results, oracle, log)
 
 
+def dense_log(seed: int) -> list[InputRecord]:
+    """Many events of few identities, so that each crash has something to forget or to count twice."""
+    random = Random(seed)
+    drawn: list[Any] = [(name, random.randint(1, 60)) for name in ORGANIZATIONS if random.random() < 0.7]
+    for _ in range(60):
+        kind = random.random()
+        name = random.choice((*ORGANIZATIONS, "999")) if kind < 0.3 else "100"
+        if kind < 0.04:
+            drawn.append((name if name != "999" else "100", random.randint(1, 60)))
+        elif kind < 0.08:
+            drawn.append((name, b"{"))
+        else:
+            drawn.append(
+                {
+                    "organization": name,
+                    "project": random.choice(("one", "one", "two", "none", "gone")),
+                    "client": random.choice("xy"),
+                    "id": random.randint(0, 9),
+                    "counts": {"qr": random.choice((0, 1, 1, 1))},
+                    "slot": 0,
+                }
+            )
+    return as_log(drawn)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from((2, 5, 20)))
+def test_crashes_in_dense_logs_change_nothing(seed: int, batch_max: int) -> None:
+    log = dense_log(seed)
+    results, _ = run(log, seed=seed, crash_probability=0.25, batch_max=batch_max)
+    assert_equal(results, count(log), log)
+
+
 @settings(max_examples=200, deadline=None)
 @given(events, st.integers(0, 2**32))
 def test_invariant_1_and_2_any_order_and_any_repetition_give_the_same_totals(drawn: list[Any], seed: int) -> None:

@@ -68,9 +68,10 @@ def _superseded_catalogs(result: BatchResult, state: PartitionState) -> list[Cha
 
 
 def _segments(result: BatchResult) -> list[Change]:
+    segments = {day: encode_segment(groups) for day, groups in result.accepted.items()}
     return [
-        (segment_key(day, result.first_offset, result.last_offset), encode_segment(groups))
-        for day, groups in result.accepted.items()
+        (segment_key(day, result.first_offset, result.last_offset, segment), segment)
+        for day, segment in segments.items()
     ]
 
 

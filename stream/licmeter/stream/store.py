@@ -1,13 +1,13 @@
 """What the worker keeps of one partition, as it needs it: three tables of immutable records.
 
-A record is never changed: its key holds the offset that wrote it, and a newer one has another key. So nothing
+A record is never changed: its key holds the offset that wrote it, and other content has another key. So nothing
 that a stalled worker writes late can replace anything (docs/decisions/0003-state-records.md).
 
 | table | key | value |
 |---|---|---|
 | organizations | organization, applied offset | counters up to that offset; the highest offset is the current one |
 | catalogs | organization, offset of the change | the document |
-| seen | day, first and last offset of the batch | identities and contents of accepted reports, by organization |
+| seen | day, offsets of the batch, digest | identities and contents of accepted reports, by organization |
 """
 
 import struct
