@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstrai
 
 from licmeter.schemas.outcomes import ChargeWay
 
-__all__ = ["CATALOG_TYPE", "CatalogEvent", "LicenseFile", "LicenseItem", "Organization", "Project"]
+__all__ = ["CATALOG_TYPE", "CatalogEvent", "LicenseFile", "LicenseItem", "Organization", "Project", "catalog_event"]
 
 CATALOG_TYPE: Final = "license.catalog.v1"
 

@@ -26,6 +26,7 @@ def make_app(config: StreamConfig) -> faust.App:
         broker=transport.addresses(config.bootstrap_servers),
         ConsumerScheduler=transport.BatchScheduler,
         datadir=config.data_dir,
+        store="rocksdb://",
         broker_max_poll_records=config.poll_records_max,
         consumer_max_fetch_size=config.fetch_bytes_max,
         consumer_auto_offset_reset="earliest",  # explicit: "latest" would skip what came before the first start
@@ -57,9 +58,6 @@ def make_app(config: StreamConfig) -> faust.App:
 
     @app.service
     class _Writer(faust.Service):  # type: ignore[misc]
-        async def on_start(self) -> None:
-            await writer.start()
-
         async def on_stop(self) -> None:
             await writer.stop()
 

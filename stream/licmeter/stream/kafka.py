@@ -45,10 +45,13 @@ class KafkaWriter:
         }
         self._producer: AIOKafkaProducer | None = None
 
-    async def start(self) -> None:
-        """Connect."""
-        self._producer = AIOKafkaProducer(**self._settings)
-        await self._producer.start()
+    async def _connected(self) -> AIOKafkaProducer:
+        """Return the producer, started: a batch may come before any other part of the worker is ready."""
+        if self._producer is None:
+            producer = AIOKafkaProducer(**self._settings)
+            await producer.start()
+            self._producer = producer
+        return self._producer
 
     async def stop(self) -> None:
         """Disconnect."""
@@ -62,17 +65,17 @@ class KafkaWriter:
 
     async def append(self, topic: str, partition: int, records: Iterable[OutputRecord]) -> OffsetRange:
         """Send records as `send` does, and say where they are stored."""
-        assert self._producer is not None, "the writer is not started"
+        producer = await self._connected()
         waiting, counts = [], []
-        batch = self._producer.create_batch()
+        batch = producer.create_batch()
         for key, value, headers in records:
-            if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+            if batch.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
                 counts.append(batch.record_count())
-                waiting.append(await self._producer.send_batch(batch, topic, partition=partition))
-                batch = self._producer.create_batch()
-                if batch.append(key=key, value=value, timestamp=None, headers=headers) is None:
+                waiting.append(await producer.send_batch(batch, topic, partition=partition))
+                batch = producer.create_batch()
+                if batch.append(key=key, value=value, timestamp=None, headers=list(headers)) is None:
                     raise AssertionError("an empty batch takes any record")
         counts.append(batch.record_count())
-        waiting.append(await self._producer.send_batch(batch, topic, partition=partition))
+        waiting.append(await producer.send_batch(batch, topic, partition=partition))
         stored = [await future for future in waiting]
         return OffsetRange(first=stored[0].offset, last=stored[-1].offset + counts[-1] - 1, count=sum(counts))

@@ -43,7 +43,6 @@ def _make_table(app: faust.App, name: str, partitions: int) -> faust.Table:
     table = app.Table(
         name,
         partitions=partitions,
-        store="rocksdb://",
         schema=faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"),
         key_type=bytes,
         value_type=bytes,

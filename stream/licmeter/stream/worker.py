@@ -26,7 +26,7 @@ def run_worker(config: StreamConfig) -> int:
         quiet=True,
         console_port=None,
     )
-    logging.getLogger("faust").setLevel(logging.WARNING)
+    logging.getLogger("faust").setLevel(logging.INFO)
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
