@@ -61,7 +61,7 @@ def make_app(config: StreamConfig) -> faust.App:
         async def on_stop(self) -> None:
             await writer.stop()
 
-    @app.agent(events, name="counting", concurrency=1)
+    @app.agent(events, name="counting", concurrency=1)  # type: ignore[untyped-decorator]
     async def count(stream: Any) -> None:
         batches: AsyncIterator[Any] = stream.noack().events()
         async for event in batches:

@@ -1,6 +1,5 @@
 """Runs one worker in this process until it is told to stop."""
 
-import logging
 import sys
 
 import faust
@@ -26,8 +25,8 @@ def run_worker(config: StreamConfig) -> int:
         quiet=True,
         console_port=None,
     )
-    logging.getLogger("faust").setLevel(logging.INFO)
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
         return int(end.code or 0)
+    return 0
