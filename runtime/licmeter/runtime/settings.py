@@ -53,12 +53,14 @@ class StreamSettings(_Section):
     session_timeout_s: Annotated[float, Field(ge=6)] = 10.0  # the broker's group.min.session.timeout.ms is 6 s
     poll_records_max: Annotated[int, Field(ge=1)] = 20_000
     standby_replicas: Annotated[int, Field(ge=0)] = 1
-    web_port: Port = 0
 
 
 class SinkSettings(_Section):
     """The process that writes to ClickHouse."""
 
+    instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
+        "sink-1", description="static membership; each sink needs its own"
+    )
     flush_interval_s: Annotated[float, Field(gt=0)] = 1.0  # a third of what accepted -> queryable may take
     batch_rows_max: Annotated[int, Field(ge=1)] = 200_000
     retry_wait_s_max: Annotated[float, Field(gt=0)] = 10.0

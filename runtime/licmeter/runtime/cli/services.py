@@ -1,0 +1,126 @@
+"""Commands that run a part of the system until it is stopped."""
+
+import asyncio
+import signal
+import threading
+from typing import Annotated
+
+import typer
+
+from licmeter.runtime.cli.output import errors, print_json
+from licmeter.runtime.logs import configure_logging
+from licmeter.runtime.parent import end_with_parent
+from licmeter.runtime.settings import Settings, load_settings
+
+__all__ = ["register"]
+
+ParentPipe = Annotated[int | None, typer.Option("--parent-pipe", hidden=True)]
+CheckOnly = Annotated[bool, typer.Option("--check", help="Check the settings and exit.")]
+STATUS_INTERVAL_S = 0.5
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (kafka, clickhouse, stream, sink, up):
+        app.command()(command)
+
+
+def _settings(parent_pipe: int | None) -> Settings:
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log_format)
+    if parent_pipe is not None:
+        end_with_parent(parent_pipe)
+    return settings
+
+
+def kafka() -> None:
+    """Run the embedded Kafka alone."""
+    from licmeter.runtime.kafka.foreground import run_foreground
+
+    raise typer.Exit(run_foreground(load_settings()))
+
+
+def clickhouse() -> None:
+    """Run the embedded ClickHouse (chDB behind ClickHouse's HTTP interface) alone."""
+    from licmeter.runtime.clickhouse.foreground import run_foreground
+
+    raise typer.Exit(run_foreground(load_settings()))
+
+
+def stream(parent_pipe: ParentPipe = None, check: CheckOnly = False) -> None:
+    """Run a worker: counts what comes on usage.events."""
+    settings = _settings(parent_pipe)
+    from licmeter.runtime.wiring import stream_config
+    from licmeter.stream.worker import run_worker
+
+    config = stream_config(settings)
+    if check:
+        _say_checked(settings)
+        return
+    raise typer.Exit(run_worker(config))
+
+
+def sink(parent_pipe: ParentPipe = None, check: CheckOnly = False) -> None:
+    """Run a sink: writes what the worker put out to ClickHouse."""
+    settings = _settings(parent_pipe)
+    from licmeter.runtime.wiring import sink_config
+    from licmeter.sinks.sink import run_sink
+
+    config = sink_config(settings)
+    if check:
+        _say_checked(settings)
+        return
+
+    async def run() -> None:
+        stop = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        await run_sink(config, stop)
+
+    asyncio.run(run())
+
+
+def up(
+    print_addresses: Annotated[bool, typer.Option("--json", help="Print the addresses as JSON once it runs.")] = False,
+) -> None:
+    """Run everything in one go: Kafka, ClickHouse, worker, sink. Ctrl-C stops it."""
+    from licmeter.runtime.kafka.foreground import progress_bars
+    from licmeter.runtime.stack import Stack
+
+    settings = load_settings()
+    configure_logging("WARNING", settings.log_format)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    with Stack(settings) as stack:
+        with progress_bars(errors) as on_kafka:
+            stack.start(lambda step: errors.print(f"licmeter: {step}", highlight=False), on_kafka)
+        _say_running(stack.settings, print_addresses)
+        while not stopped.wait(STATUS_INTERVAL_S):
+            for event in stack.check():
+                errors.print(f"licmeter: {event}", style="yellow", highlight=False)
+        errors.print("licmeter: stopping", highlight=False)
+
+
+def _say_running(settings: Settings, as_json: bool) -> None:
+    addresses = {
+        "kafka": settings.bootstrap_servers,
+        "clickhouse": settings.clickhouse_url,
+        "database": settings.clickhouse.database,
+        "data": str(settings.data_dir.absolute()),
+    }
+    if as_json:
+        print_json(addresses)
+        return
+    errors.print(
+        f"licmeter runs: Kafka on {addresses['kafka']}, ClickHouse on {addresses['clickhouse']}, "
+        f"data and logs in {addresses['data']}. Ctrl-C stops it.\n"
+        "In another terminal: `licmeter license apply FILE.yaml`, `licmeter send FILE`, `licmeter stats`",
+        style="green",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _say_checked(settings: Settings) -> None:
+    print_json(settings.model_dump(mode="json"))

@@ -1,0 +1,115 @@
+"""Commands that prepare the system: topics, tables, licenses, contracts."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from licmeter.runtime.cli.output import JsonOption, errors, out, print_json, table
+from licmeter.runtime.settings import load_settings
+
+__all__ = ["register"]
+
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+topics = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
+license_ = typer.Typer(help="Organizations with their license files, items and projects.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.add_typer(topics, name="topics")
+    app.add_typer(license_, name="license")
+    app.command()(migrate)
+
+
+@topics.command("apply")
+def topics_apply(dry_run: DryRun = False, as_json: JsonOption = False) -> None:
+    """Create the topics that are missing; say where others differ, and leave those as they are.
+
+    Exit code 1 when a topic differs.
+    """
+    from licmeter.runtime.stack import apply_topic_table
+
+    reports = apply_topic_table(load_settings(), dry_run=dry_run)
+    if as_json:
+        print_json([{"topic": r.name, "action": r.action, "differences": r.differences} for r in reports])
+    else:
+        rows = [(r.name, r.action, r.partitions, "\n".join(r.differences)) for r in reports]
+        columns = {"topic": "left", "": "left", "partitions": "right", "differences": "left"}
+        out.print(table("Topics", columns, rows))
+    raise typer.Exit(any(report.differences for report in reports))
+
+
+def migrate(dry_run: DryRun = False, as_json: JsonOption = False) -> None:
+    """Create or update the tables in ClickHouse."""
+    from licmeter.runtime.stack import apply_migrations
+
+    report = apply_migrations(load_settings(), dry_run=dry_run)
+    if as_json:
+        print_json({"applied": report.applied, "present": report.present, "pending": report.pending})
+        return
+    states = {"applied": report.applied, "was there": report.present, "pending": report.pending}
+    rows = [(name, state) for state, names in states.items() for name in names]
+    out.print(table("Migrations", {"migration": "left", "": "left"}, sorted(rows)))
+
+
+@license_.command("apply")
+def license_apply(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE.yaml…", help="One or more organization documents.")],
+    dry_run: DryRun = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a document the current catalog of its organization.
+
+    The whole document is checked, all mistakes are shown, and so is what changes.
+    """
+    from licmeter.runtime.licenses import apply_documents, read_documents
+
+    documents = read_documents(files)
+    changes = asyncio.run(apply_documents(load_settings(), documents, dry_run=dry_run))
+    if as_json:
+        print_json([change.to_json() for change in changes])
+        return
+    for change in changes:
+        verb = "would change" if dry_run and change.lines else "changes" if change.lines else "is as it was"
+        errors.print(f"organization {change.organization_id} {verb}", highlight=False)
+        for line in change.lines:
+            style = {"+": "green", "-": "red"}.get(line[0], "yellow")
+            out.print(f"  {line}", style=style, highlight=False, markup=False)
+
+
+@license_.command("list")
+def license_list(
+    organization: Annotated[str | None, typer.Option(help="Only this organization.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the current catalogs."""
+    from licmeter.runtime.licenses import current_documents
+
+    documents = asyncio.run(current_documents(load_settings()))
+    chosen = [d for name, d in sorted(documents.items()) if organization in (None, name)]
+    if as_json:
+        print_json([document.model_dump(mode="json") for document in chosen])
+        return
+    for document in chosen:
+        rows = [
+            (
+                item.item_id,
+                item.description,
+                item.charge_way,
+                "unlimited" if item.quota is None else item.quota,
+                f"{item.starts_at:%Y-%m-%d}",
+                f"{item.expires_at:%Y-%m-%d}",
+                ", ".join(item.modules) or "all",
+                ", ".join(p.project_id for p in document.projects if item.item_id in p.item_ids),
+            )
+            for item in document.items.values()
+        ]
+        columns = dict.fromkeys(
+            ("item", "description", "charge way", "quota", "from", "to", "features", "projects"), "left"
+        )
+        out.print(table(f"{document.organization_id} {document.name}", columns | {"quota": "right"}, rows))
+    if not chosen:
+        errors.print("no license was applied yet: `licmeter license apply FILE.yaml`", highlight=False)

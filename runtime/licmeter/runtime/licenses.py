@@ -1,0 +1,136 @@
+"""License documents: read from YAML, compared with the current ones, sent as catalog changes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from licmeter.producers.sending import send_emissions
+from pydantic import ValidationError
+from ulid import ULID
+
+from licmeter.runtime.compacted import read_compacted
+from licmeter.runtime.errors import UsageError
+from licmeter.runtime.settings import Settings
+from licmeter.schemas.catalog import Organization, catalog_event
+from licmeter.schemas.reports import encode_event
+from licmeter.schemas.topics import LICENSE_CATALOG
+
+__all__ = ["CatalogDifference", "apply_documents", "current_documents", "difference", "read_documents"]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogDifference:
+    """What a document changes; each line begins with +, - or ~."""
+
+    organization_id: str
+    lines: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {"organization_id": self.organization_id, "changes": list(self.lines)}
+
+
+def read_documents(files: Sequence[Path]) -> list[Organization]:
+    """Read and check organization documents; raises `UsageError` with all mistakes of all files at once."""
+    documents, mistakes = [], []
+    for file in files:
+        try:
+            entries = list(yaml.safe_load_all(file.read_text()))
+            documents += [Organization.model_validate(_with_zones(entry)) for entry in entries]
+        except ValidationError as error:
+            mistakes += [f"{file}: {_path(e['loc'])}{e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            mistakes.append(f"{file}: {error}")
+    if mistakes:
+        raise UsageError("nothing was applied:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
+    return documents
+
+
+def _path(location: Sequence[int | str]) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return f"{path.lstrip('.')}: " if path else ""
+
+
+def _with_zones(value: Any) -> Any:
+    """Read dates as YAML users write them: `2031-01-01` is that midnight in UTC.
+
+    YAML itself turns an instant with an offset into one without; it is UTC by then (YAML 1.1, timestamps).
+    """
+    if isinstance(value, dict):
+        return {key: _with_zones(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [_with_zones(entry) for entry in value]
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    if isinstance(value, date):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return value
+
+
+async def current_documents(settings: Settings) -> dict[str, Organization]:
+    """Return the current documents by organization."""
+    latest = await read_compacted(settings.bootstrap_servers, LICENSE_CATALOG.name)
+    return {key.decode(): Organization.model_validate_json(value) for key, value in latest.items()}
+
+
+async def apply_documents(
+    settings: Settings, documents: Sequence[Organization], *, dry_run: bool = False
+) -> list[CatalogDifference]:
+    """Send the documents that change something; return what each changes."""
+    current = await current_documents(settings)
+    changes = [difference(current.get(document.organization_id), document) for document in documents]
+    changed = [document for document, change in zip(documents, changes, strict=True) if change.lines]
+    if changed and not dry_run:
+        await send_emissions(settings.bootstrap_servers, [_record(document) for document in changed])
+    return changes
+
+
+def _record(document: Organization) -> tuple[bytes, bytes]:
+    event = catalog_event(document, event_id=str(ULID()), source="licmeter license apply", time=datetime.now(UTC))
+    return document.organization_id.encode(), encode_event(event)
+
+
+def difference(old: Organization | None, new: Organization) -> CatalogDifference:
+    """Say in lines what a document changes: items and projects that come, go or differ, field by field."""
+    lines: list[str] = []
+    if old is None or old.name != new.name or old.default_project_id != new.default_project_id:
+        lines.append(f"~ organization {new.organization_id} {new.name} (default project: {new.default_project_id})")
+    for kind, before, after in (
+        ("item", {} if old is None else old.items, new.items),
+        ("project", _projects(old), _projects(new)),
+        ("license file", _files(old), _files(new)),
+    ):
+        lines += _compare(kind, before, after)
+    return CatalogDifference(new.organization_id, tuple(lines))
+
+
+def _projects(document: Organization | None) -> dict[str, Any]:
+    return {} if document is None else {project.project_id: project for project in document.projects}
+
+
+def _files(document: Organization | None) -> dict[str, Any]:
+    files = () if document is None else document.license_files
+    return {file.license_id: file.model_copy(update={"items": tuple(i.item_id for i in file.items)}) for file in files}
+
+
+def _compare(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    lines = [f"- {kind} {name}" for name in before if name not in after]
+    for name, entry in after.items():
+        known = before.get(name)
+        if known is None:
+            stated = ", ".join(f"{k} {v}" for k, v in _fields(entry).items() if v not in (None, "", [], ()))
+            lines.append(f"+ {kind} {name}: {stated}")
+        elif known != entry:
+            old, new = _fields(known), _fields(entry)
+            changed = ", ".join(f"{k} {old[k]} → {new[k]}" for k in new if old[k] != new[k])
+            lines.append(f"~ {kind} {name}: {changed}")
+    return lines
+
+
+def _fields(entry: Any) -> dict[str, Any]:
+    identity = ("item_id", "project_id", "license_id")
+    fields: dict[str, Any] = entry.model_dump(mode="json", warnings=False)
+    return {name: value for name, value in fields.items() if name not in identity}

@@ -1,0 +1,126 @@
+"""Everything in one go: broker, database, topics, tables, worker, sink; stopped in reverse order."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Self
+
+from licmeter.runtime.children import Child, monotonic
+from licmeter.runtime.clickhouse import EmbeddedClickHouse
+from licmeter.runtime.errors import ServiceError
+from licmeter.runtime.kafka import EmbeddedKafka
+from licmeter.runtime.kafka.progress import OnProgress, ignore_progress
+from licmeter.runtime.settings import Settings
+from licmeter.runtime.topics import TopicReport, apply_topics
+from licmeter.runtime.wiring import clickhouse_target
+from licmeter.schemas.topics import ALL_TOPICS
+from licmeter.sinks.migrate import MigrationError, MigrationReport, migrate
+
+__all__ = ["Stack", "apply_migrations", "apply_topic_table"]
+
+
+def apply_topic_table(settings: Settings, *, dry_run: bool = False) -> list[TopicReport]:
+    """Create the topics that are missing."""
+    return asyncio.run(
+        apply_topics(
+            settings.bootstrap_servers,
+            ALL_TOPICS,
+            partitions=settings.kafka.partitions,
+            replication_factor=settings.kafka.replication_factor,
+            dry_run=dry_run,
+        )
+    )
+
+
+def apply_migrations(settings: Settings, *, dry_run: bool = False) -> MigrationReport:
+    """Bring the database to the current schema."""
+    try:
+        return migrate(clickhouse_target(settings), dry_run=dry_run)
+    except MigrationError as error:
+        raise ServiceError(
+            str(error),
+            service="clickhouse",
+            hint="is ClickHouse running? `licmeter clickhouse` starts the embedded one",
+        ) from error
+
+
+class Stack:
+    """The whole system on this machine; parts that the settings name elsewhere are not started."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.kafka: EmbeddedKafka | None = None
+        self.clickhouse: EmbeddedClickHouse | None = None
+        self.children: list[Child] = []
+        self._running = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self, on_step: Callable[[str], None], on_kafka: OnProgress = ignore_progress) -> None:
+        """Start what is needed, in order; `on_step` is told of each. What was started is stopped on failure."""
+        try:
+            self._start(on_step, on_kafka)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, on_step: Callable[[str], None], on_kafka: OnProgress) -> None:
+        settings = self.settings
+        if settings.kafka.bootstrap_servers is None:
+            on_step("starting Kafka")
+            self.kafka = EmbeddedKafka(settings.kafka, settings.data_dir / "kafka", settings.cache_dir)
+            self.kafka.start(on_kafka)
+            self._running.callback(self.kafka.stop)
+        if settings.clickhouse.url is None:
+            on_step("starting ClickHouse")
+            self.clickhouse = EmbeddedClickHouse(settings.clickhouse, settings.data_dir / "clickhouse")
+            self.clickhouse.start()
+            self._running.callback(self.clickhouse.stop)
+        self.settings = self._resolved()
+        on_step("creating topics")
+        apply_topic_table(self.settings)
+        on_step("creating tables")
+        apply_migrations(self.settings)
+        for command in ("stream", "sink"):
+            on_step(f"starting {command}")
+            self.children.append(self._child(command))
+
+    def _resolved(self) -> Settings:
+        """Return the settings with the addresses that the parts really have."""
+        kafka, clickhouse = self.settings.kafka, self.settings.clickhouse
+        if self.kafka is not None:
+            kafka = kafka.model_copy(update={"bootstrap_servers": self.kafka.bootstrap_servers})
+        if self.clickhouse is not None:
+            clickhouse = clickhouse.model_copy(update={"url": self.clickhouse.url})
+        return self.settings.model_copy(update={"kafka": kafka, "clickhouse": clickhouse})
+
+    def _child(self, command: str) -> Child:
+        settings = self.settings
+        environment = os.environ | {
+            "LICMETER_KAFKA__BOOTSTRAP_SERVERS": settings.bootstrap_servers,
+            "LICMETER_CLICKHOUSE__URL": settings.clickhouse_url,
+            "LICMETER_DATA_DIR": str(settings.data_dir.absolute()),
+            "LICMETER_CLICKHOUSE__DATABASE": settings.clickhouse.database,
+            "LICMETER_KAFKA__PARTITIONS": str(settings.kafka.partitions),
+        }
+        log = settings.data_dir / "logs" / f"{command}.log"
+        child = Child([command], log=log, environment=environment, clock=monotonic)
+        child.start()
+        self._running.callback(child.stop)
+        return child
+
+    def check(self) -> list[str]:
+        """Start again what died; return sentences on what happened. Raises `ServiceError` when that is no use."""
+        for service, part in (("kafka", self.kafka), ("clickhouse", self.clickhouse)):
+            if part is not None and not part.alive:
+                raise ServiceError(f"{service} has ended; its log is in {self.settings.data_dir}", service=service)
+        return [f"`licmeter {child.name}` died and was started again" for child in self.children if child.check()]
+
+    def stop(self) -> None:
+        """Stop what was started, the last first."""
+        self._running.close()

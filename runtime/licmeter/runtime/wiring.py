@@ -1,0 +1,50 @@
+"""From the settings of the process to what each part wants to know: the one place where both are named."""
+
+from pathlib import Path
+
+from licmeter.runtime.settings import Settings
+from licmeter.sinks.sink import SinkConfig
+from licmeter.sinks.target import ClickHouseTarget
+from licmeter.stream.config import StreamConfig
+
+__all__ = ["clickhouse_target", "sink_config", "stream_config"]
+
+
+def clickhouse_target(settings: Settings) -> ClickHouseTarget:
+    """Return which database to use."""
+    clickhouse = settings.clickhouse
+    return ClickHouseTarget(
+        url=settings.clickhouse_url,
+        database=clickhouse.database,
+        username=clickhouse.username,
+        password=clickhouse.password.get_secret_value(),
+    )
+
+
+def stream_config(settings: Settings) -> StreamConfig:
+    """Return what a worker is told."""
+    stream = settings.stream
+    return StreamConfig(
+        bootstrap_servers=settings.bootstrap_servers,
+        partitions=settings.kafka.partitions,
+        replication_factor=settings.kafka.replication_factor,
+        data_dir=Path(settings.data_dir).absolute() / "stream" / stream.instance_id,
+        instance_id=stream.instance_id,
+        session_timeout_s=stream.session_timeout_s,
+        poll_records_max=stream.poll_records_max,
+        standby_replicas=stream.standby_replicas,
+        log_level=settings.log_level,
+    )
+
+
+def sink_config(settings: Settings) -> SinkConfig:
+    """Return what a sink is told."""
+    sink = settings.sink
+    return SinkConfig(
+        bootstrap_servers=settings.bootstrap_servers,
+        target=clickhouse_target(settings),
+        instance_id=sink.instance_id,
+        flush_interval_s=sink.flush_interval_s,
+        batch_rows_max=sink.batch_rows_max,
+        retry_wait_s_max=sink.retry_wait_s_max,
+    )
