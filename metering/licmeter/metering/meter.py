@@ -94,12 +94,20 @@ def _charge(report: Report, project: MeteredProject, state: OrganizationState) -
         count = counts[feature]
         if count and _charge_feature(feature, count, report, project, state, decision.lines):
             decision.outcome = Outcome.CHARGED
-    if not decision.lines:  # a contact without use (A6): charged if some item could have taken use
-        features: list[str | None] = [*counts] or [None]
-        if any(project.eligible(feature, report) for feature in features):
-            decision.outcome = Outcome.CHARGED
-        decision.lines.append(Line("", UNATTRIBUTED, 0))
+    if not decision.lines:
+        _note_contact(decision, project, report)
     return decision
+
+
+def _note_contact(decision: Decision, project: MeteredProject, report: Report) -> None:
+    """Give a report without use its lines (A6): "none of this feature" is an observation, too.
+
+    It is charged if some item could have taken use.
+    """
+    features: list[str | None] = [*sorted(report.counts)] or [None]
+    if any(project.eligible(feature, report) for feature in features):
+        decision.outcome = Outcome.CHARGED
+    decision.lines += [Line(feature or "", UNATTRIBUTED, 0) for feature in features]
 
 
 def _charge_feature(

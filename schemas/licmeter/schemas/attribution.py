@@ -24,7 +24,7 @@ SCHEMA: Final = pa.schema(
         ("client_uuid", pa.string()),
         ("report_id", pa.string()),
         ("slot", pa.timestamp("s", tz="UTC")),  # start of the slot
-        ("feature", _WORD),  # "" = a report without counts, or a duplicate
+        ("feature", _WORD),  # "" = a report that names none, or a duplicate
         ("outcome", _WORD),  # of the whole report: charged, uncharged, duplicate
         ("usage_kind", _WORD),
         ("quantity", pa.uint64()),  # = in_quota + in_grace + over when charged to an item

@@ -172,10 +172,12 @@ def test_e18_a_project_without_items_leaves_use_uncharged() -> None:
 
 def test_a6_a_zero_total_is_a_submission_and_no_consumption() -> None:
     bench = Bench(organization(item()))
-    for counts in ({}, {"qr": 0}):
+    for counts, features in (({}, [""]), ({"qr": 0, "ean": 0}, ["ean", "qr"])):
         decision = bench.send(counts=counts)
         assert decision.outcome is Outcome.CHARGED
-        assert [(line.feature, line.quantity) for line in decision.lines] == [("", 0)]
+        assert [(line.feature, line.item_id, line.quantity) for line in decision.lines] == [
+            (f, "", 0) for f in features
+        ]
     assert bench.parts() == (0, 0, 0)
 
 
