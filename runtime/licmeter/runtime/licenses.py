@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from licmeter.producers.sending import send_emissions
 from pydantic import ValidationError
 from ulid import ULID
 
+from licmeter.producers.sending import send_events
 from licmeter.runtime.compacted import read_compacted
 from licmeter.runtime.errors import UsageError
 from licmeter.runtime.settings import Settings
@@ -84,7 +84,7 @@ async def apply_documents(
     changes = [difference(current.get(document.organization_id), document) for document in documents]
     changed = [document for document, change in zip(documents, changes, strict=True) if change.lines]
     if changed and not dry_run:
-        await send_emissions(settings.bootstrap_servers, [_record(document) for document in changed])
+        await send_events(settings.bootstrap_servers, [_record(document) for document in changed])
     return changes
 
 
