@@ -1,0 +1,92 @@
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from licmeter.runtime.clickhouse import EmbeddedClickHouse
+from licmeter.schemas.attribution import COLUMNS
+from licmeter.schemas.counters import ItemCounters, OrganizationCounters
+from licmeter.sinks.migrate import MIGRATIONS_DIR, MigrationError, migrate
+from licmeter.sinks.rejected import REJECTED_SCHEMA
+from licmeter.sinks.target import ClickHouseTarget
+
+pytestmark = pytest.mark.integration
+
+NAMES = ("001_usage_attributed", "002_license_counters", "003_organization_counters", "004_usage_rejected")
+
+
+@pytest.fixture
+def target(clickhouse: EmbeddedClickHouse) -> Iterator[ClickHouseTarget]:
+    target = ClickHouseTarget(clickhouse.url, database=f"test_{uuid.uuid4().hex}")
+    yield target
+    client = ClickHouseTarget(clickhouse.url, database="default").connect()
+    client.command(f"DROP DATABASE IF EXISTS {target.database}")
+    client.close()
+
+
+def test_a_dry_run_tells_and_does_nothing(target: ClickHouseTarget) -> None:
+    for _ in range(2):
+        report = migrate(target, dry_run=True)
+        assert (report.applied, report.present, report.pending) == ((), (), NAMES)
+
+
+def test_the_database_is_created_and_a_second_run_has_nothing_to_do(target: ClickHouseTarget) -> None:
+    first, second = migrate(target), migrate(target)
+    assert (first.applied, first.present, first.pending) == (NAMES, (), ())
+    assert (second.applied, second.present, second.pending) == ((), NAMES, ())
+
+
+def test_a_new_migration_is_applied_alone(target: ClickHouseTarget, tmp_path: Path) -> None:
+    directory = _copy(tmp_path)
+    migrate(target, directory=directory)
+    (directory / "005_more.sql").write_text("CREATE TABLE IF NOT EXISTS more (x UInt8) ENGINE = MergeTree ORDER BY x;")
+    assert migrate(target, dry_run=True, directory=directory).pending == ("005_more",)
+    assert migrate(target, directory=directory).applied == ("005_more",)
+
+
+def test_a_migration_that_failed_half_way_can_be_mended(target: ClickHouseTarget, tmp_path: Path) -> None:
+    directory = _copy(tmp_path)
+    good = "CREATE TABLE IF NOT EXISTS more (x UInt8) ENGINE = MergeTree ORDER BY x;\n"
+    (directory / "005_more.sql").write_text(good + "CREATE TABLE IF NOT EXISTS bad (x NoSuchType) ENGINE = Memory;")
+    with pytest.raises(MigrationError, match="NoSuchType"):
+        migrate(target, directory=directory)
+    (directory / "005_more.sql").write_text(good)
+    assert migrate(target, directory=directory).applied == ("005_more",)
+
+
+def test_a_changed_migration_is_refused(target: ClickHouseTarget, tmp_path: Path) -> None:
+    directory = _copy(tmp_path)
+    migrate(target, directory=directory)
+    file = directory / "002_license_counters.sql"
+    file.write_text(file.read_text() + "-- changed\n")
+    with pytest.raises(MigrationError, match=r"002_license_counters.*md5"):
+        migrate(target, directory=directory)
+
+
+def test_a_server_that_is_not_there_is_named(target: ClickHouseTarget) -> None:
+    with pytest.raises(MigrationError, match=r"http://127\.0\.0\.1:1"):
+        migrate(ClickHouseTarget("http://127.0.0.1:1", database="x"))
+
+
+@pytest.mark.parametrize(
+    ("table", "columns"),
+    [
+        ("usage_attributed", set(COLUMNS)),
+        ("license_counters", set(ItemCounters.model_fields) - {"kind"}),
+        ("organization_counters", set(OrganizationCounters.model_fields) - {"kind"}),
+        ("usage_rejected", set(REJECTED_SCHEMA.names)),
+    ],
+)
+def test_columns_have_the_names_of_the_contracts(
+    clickhouse: EmbeddedClickHouse, database: str, table: str, columns: set[str]
+) -> None:
+    client = ClickHouseTarget(clickhouse.url, database=database).connect()
+    found = {row[0] for row in client.query(f"DESCRIBE TABLE {table}").result_rows}
+    client.close()
+    assert found == columns | {"ingested_at"}
+
+
+def _copy(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(MIGRATIONS_DIR, tmp_path / "migrations"))

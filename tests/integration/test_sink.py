@@ -1,0 +1,253 @@
+"""The sink between the real broker and the real engine: rows are exact, whatever is killed in mid stream."""
+
+import asyncio
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from tests.unit.sinks.records import attribution_row, columns
+
+from licmeter.runtime.clickhouse import EmbeddedClickHouse
+from licmeter.runtime.kafka import EmbeddedKafka
+from licmeter.runtime.settings import ClickHouseSettings
+from licmeter.schemas import attribution
+from licmeter.schemas.counters import ItemCounters
+from licmeter.schemas.outcomes import ChargeWay, ItemState, RejectReason
+from licmeter.schemas.rejects import RejectOrigin, reject_headers
+from licmeter.schemas.topics import LICENSE_COUNTERS, USAGE_ATTRIBUTED, USAGE_REJECTED, TopicSpec
+from licmeter.sinks.migrate import migrate
+from licmeter.sinks.sink import TOPICS, SinkConfig, run_sink
+from licmeter.sinks.stats import SinkStats
+from licmeter.sinks.target import ClickHouseTarget
+
+pytestmark = pytest.mark.integration
+
+PARTITIONS = 2
+BLOCK_ROWS = 50
+WAIT_S_MAX = 60.0
+
+
+class Stage:
+    """Fresh topics, a database and a producer."""
+
+    def __init__(self, kafka: EmbeddedKafka, target: ClickHouseTarget, producer: AIOKafkaProducer) -> None:
+        self.config = SinkConfig(
+            kafka.bootstrap_servers,
+            target,
+            group_id=f"sink-{uuid.uuid4().hex}",
+            flush_interval_s=0.1,
+            retry_wait_s_max=0.5,
+            session_timeout_s=6.0,
+        )
+        self.producer = producer
+        self.stats = SinkStats()
+
+    async def send(self, topic: TopicSpec, value: bytes | None, **options: Any) -> None:
+        await self.producer.send_and_wait(topic.name, value, **options)
+
+    async def send_blocks(self, first: int, count: int) -> None:
+        """Send blocks whose rows are numbered from `first * BLOCK_ROWS`."""
+        for number in range(first, first + count):
+            rows = [
+                attribution_row(source_offset=number * BLOCK_ROWS + row, quantity=1, line=0)
+                for row in range(BLOCK_ROWS)
+            ]
+            (block,) = attribution.encode_blocks(columns(rows))
+            await self.send(USAGE_ATTRIBUTED, block, partition=number % PARTITIONS)
+
+    def read(self, sql: str) -> Any:
+        client = self.config.target.connect(final=1)
+        try:
+            return client.query(sql).result_rows
+        finally:
+            client.close()
+
+    def counts(self) -> tuple[int, int]:
+        ((rows, different),) = self.read("SELECT count(), uniqExact(source_offset) FROM usage_attributed")
+        return rows, different
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Poll, because what it waits for happens in other processes."""
+        async with asyncio.timeout(WAIT_S_MAX):
+            while not await asyncio.to_thread(condition):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+class Running:
+    """The sink in this process."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+
+    async def __aenter__(self) -> None:
+        self._stop = asyncio.Event()
+        self._task = asyncio.create_task(run_sink(self._stage.config, self._stop, self._stage.stats))
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        await self._task
+
+
+@pytest.fixture
+async def topics(kafka: EmbeddedKafka) -> None:
+    """The sink's topics, empty: their names are fixed, so the tests share them one after the other."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics()) & set(TOPICS)
+        if existing:
+            await admin.delete_topics(list(existing))
+        async with asyncio.timeout(WAIT_S_MAX):
+            while set(await admin.list_topics()) & set(TOPICS):  # noqa: ASYNC110  # the broker deletes in its own time
+                await asyncio.sleep(0.05)
+        await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in TOPICS])
+    finally:
+        await admin.close()
+
+
+@pytest.fixture
+async def stage(
+    kafka: EmbeddedKafka, clickhouse: EmbeddedClickHouse, database: str, topics: None
+) -> AsyncIterator[Stage]:
+    async with stage_on(kafka, ClickHouseTarget(clickhouse.url, database)) as made:
+        yield made
+
+
+@asynccontextmanager
+async def stage_on(kafka: EmbeddedKafka, target: ClickHouseTarget) -> AsyncIterator[Stage]:
+    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all")
+    await producer.start()
+    try:
+        yield Stage(kafka, target, producer)
+    finally:
+        await producer.stop()
+
+
+async def test_every_topic_reaches_its_table(stage: Stage) -> None:
+    counters = ItemCounters(
+        organization_id="acme", source_partition=0, applied_offset=3, updated_at=dt.datetime(2031, 3, 8, tzinfo=dt.UTC),
+        item_id="L1-1", charge_way=ChargeWay.PER_SCAN, quota=10, used=5, in_quota=5, in_grace=0, over=0,
+        percent="50.00", state=ItemState.ACTIVE,
+    )  # fmt: skip
+    origin = RejectOrigin(RejectReason.TOO_OLD, "", "usage.events", 1, 9, 1_930_000_000_000)
+    async with Running(stage):
+        await stage.send_blocks(0, 3)
+        await stage.send(LICENSE_COUNTERS, counters.model_dump_json().encode(), key=counters.key)
+        await stage.send(LICENSE_COUNTERS, None, key=counters.key)
+        await stage.send(USAGE_REJECTED, b"{}", key=b"acme", headers=reject_headers(origin, []))
+        await stage.until(lambda: stage.counts() == (150, 150))
+        await stage.until(lambda: stage.read("SELECT used FROM license_counters") == [(5,)])
+        await stage.until(lambda: stage.read("SELECT reason, source_offset FROM usage_rejected") == [("too_old", 9)])
+
+
+async def test_undecodable_records_go_round_by_the_rejects_and_foreign_rejects_do_not(stage: Stage) -> None:
+    await stage.send(USAGE_ATTRIBUTED, b"no block", partition=1, key=b"\xff", headers=[("h", b"v")])
+    await stage.send(USAGE_ATTRIBUTED, None, partition=1, key=b"acme")
+    await stage.send(LICENSE_COUNTERS, b"{}", partition=0)
+    await stage.send(USAGE_REJECTED, b"whatever", partition=0)
+    await stage.send_blocks(0, 1)
+    wanted = [
+        ("license.counters", 0, 0, "invalid_schema", b"{}".hex()),
+        ("usage.attributed", 1, 0, "invalid_schema", b"no block".hex()),
+        ("usage.attributed", 1, 1, "invalid_schema", None),
+        ("usage.rejected", 0, 0, "undecodable", b"whatever".hex()),
+    ]
+    sql = (
+        "SELECT source_topic, source_partition, source_offset, reason, lower(hex(payload)) FROM usage_rejected "
+        "ORDER BY source_topic, source_offset"
+    )
+    async with Running(stage):
+        await stage.until(lambda: stage.read(sql) == wanted)
+        await stage.until(lambda: stage.counts() == (50, 50))
+    assert stage.stats.forwarded == 3
+
+
+async def test_a_restarted_sink_goes_on_where_it_committed(stage: Stage) -> None:
+    async with Running(stage):
+        await stage.send_blocks(0, 5)
+        await stage.until(lambda: stage.counts() == (250, 250))
+    written = stage.stats.rows_written.total()
+    await stage.send_blocks(5, 1)
+    async with Running(stage):
+        await stage.until(lambda: stage.counts() == (300, 300))
+    assert stage.stats.rows_written.total() == written + 50
+
+
+async def test_clickhouse_killed_and_restarted_in_mid_stream(
+    kafka: EmbeddedKafka, topics: None, tmp_path: Path
+) -> None:
+    with EmbeddedClickHouse(ClickHouseSettings(port=0), tmp_path) as clickhouse:
+        target = ClickHouseTarget(clickhouse.url, "licmeter")
+        migrate(target)
+        async with stage_on(kafka, target) as stage, Running(stage):
+            await stage.send_blocks(0, 20)
+            await stage.until(lambda: stage.counts()[0] > 0)
+            clickhouse.kill()
+            sending = asyncio.create_task(stage.send_blocks(20, 40))
+            await stage.until(lambda: stage.stats.retries >= 3)
+            await sending
+            await asyncio.to_thread(clickhouse.start)
+            await stage.until(lambda: stage.counts() == (3_000, 3_000))
+
+
+SINK = """
+    import asyncio, sys
+    from licmeter.sinks.sink import SinkConfig, run_sink
+    from licmeter.sinks.target import ClickHouseTarget
+    bootstrap, url, database, group = sys.argv[1:]
+    config = SinkConfig(bootstrap, ClickHouseTarget(url, database), group_id=group, flush_interval_s=0.05,
+                        batch_rows_max=100, session_timeout_s=6.0)
+    asyncio.run(run_sink(config, asyncio.Event()))
+"""
+
+
+async def test_sinks_killed_in_mid_stream(stage: Stage) -> None:
+    config = stage.config
+    command = [sys.executable, "-c", textwrap.dedent(SINK), config.bootstrap_servers]
+    command += [config.target.url, config.target.database, config.group_id]
+    sending = asyncio.create_task(stage.send_blocks(0, 400))
+    for kills in range(1, 4):
+        process = subprocess.Popen(command)  # noqa: ASYNC220  # returns at once
+        try:
+            await stage.until(lambda wanted=kills * 2_000: stage.counts()[0] >= wanted)  # type: ignore[misc]
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+    await sending
+    async with Running(stage):
+        await stage.until(lambda: stage.counts() == (20_000, 20_000))
+
+
+async def test_a_second_sink_takes_its_share_and_nothing_is_lost(stage: Stage) -> None:
+    """It joins, and leaves, while blocks are sent and gathered."""
+    second = Stage.__new__(Stage)
+    second.config, second.stats = stage.config, SinkStats()
+    sent = 0
+
+    async def send_until(enough: Callable[[], bool]) -> None:
+        nonlocal sent
+        while not enough():
+            await stage.send_blocks(sent, 1)
+            sent += 1
+
+    async with Running(stage), asyncio.timeout(WAIT_S_MAX):
+        await send_until(lambda: stage.stats.batches > 1)
+        async with Running(second):
+            await send_until(lambda: second.stats.batches > 1)
+            shared = stage.stats.batches
+            await send_until(lambda: stage.stats.batches > shared)
+        gone = stage.stats.batches
+        await send_until(lambda: stage.stats.batches > gone + 1)
+        rows = sent * BLOCK_ROWS
+        await stage.until(lambda: stage.counts() == (rows, rows))
