@@ -1,5 +1,6 @@
 """Usage by project and by item, and the outcomes of all records (domain, section 10)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ __all__ = ["ItemCountersQuery", "ItemUsage", "OrganizationsQuery", "OutcomeTotal
 class OrganizationsQuery:
     """The organizations that have any row; the one query that is not bound to an organization."""
 
-    columns: ClassVar = ("organization_id",)
+    columns: ClassVar[Sequence[str]] = ("organization_id",)
 
     def to_sql(self) -> tuple[str, dict[str, Any]]:
         """Return the text and its parameters."""
@@ -36,7 +37,7 @@ class ProjectUsage:
     period: Period = ALWAYS
     project_id: str | None = None
 
-    columns: ClassVar = (
+    columns: ClassVar[Sequence[str]] = (
         "project_id",
         "feature",
         "count",
@@ -59,15 +60,15 @@ class ProjectUsage:
             WITH reports AS (
                 -- A feature of a report may be split over several items: its lines are added first.
                 SELECT project_id, feature, slot, client_uuid, usage_kind, source_partition, source_offset,
-                       sum(quantity) AS units, max(instances) AS instances
+                       sum(quantity) AS report_units, max(instances) AS declared
                 FROM usage_attributed
                 WHERE organization_id = {{organization:String}} AND outcome != 'duplicate' AND feature != ''
                   AND {condition}
                 GROUP BY ALL
             ),
             clients AS (
-                SELECT project_id, feature, slot, client_uuid, usage_kind, sum(units) AS units, count() AS reports,
-                       maxIf(instances, units > 0) AS held
+                SELECT project_id, feature, slot, client_uuid, usage_kind, sum(report_units) AS units,
+                       count() AS reports, maxIf(declared, report_units > 0) AS held
                 FROM reports GROUP BY ALL
             ),
             slots AS (
@@ -91,7 +92,16 @@ class ItemUsage:
     organization_id: str
     period: Period = ALWAYS
 
-    columns: ClassVar = ("item_id", "feature", "count", "in_quota", "in_grace", "over", "submit", "devices")
+    columns: ClassVar[Sequence[str]] = (
+        "item_id",
+        "feature",
+        "count",
+        "in_quota",
+        "in_grace",
+        "over",
+        "submit",
+        "devices",
+    )
 
     def to_sql(self) -> tuple[str, dict[str, Any]]:
         """Return the text and its parameters."""
@@ -114,7 +124,7 @@ class ItemCountersQuery:
 
     organization_id: str
 
-    columns: ClassVar = (
+    columns: ClassVar[Sequence[str]] = (
         "item_id",
         "charge_way",
         "quota",
@@ -143,7 +153,7 @@ class OutcomeTotals:
     organization_id: str
     period: Period = ALWAYS
 
-    columns: ClassVar = ("charged", "uncharged", "duplicate", "last_received_at")
+    columns: ClassVar[Sequence[str]] = ("charged", "uncharged", "duplicate", "last_received_at")
 
     def to_sql(self) -> tuple[str, dict[str, Any]]:
         """Return the text and its parameters."""
@@ -164,7 +174,7 @@ class RejectTotals:
     organization_id: str
     period: Period = ALWAYS
 
-    columns: ClassVar = ("reason", "count", "last_received_at")
+    columns: ClassVar[Sequence[str]] = ("reason", "count", "last_received_at")
 
     def to_sql(self) -> tuple[str, dict[str, Any]]:
         """Return the text and its parameters."""

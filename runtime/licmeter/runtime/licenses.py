@@ -1,24 +1,30 @@
 """License documents: read from YAML, compared with the current ones, sent as catalog changes."""
 
+import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from pydantic import ValidationError
 from ulid import ULID
 
+from licmeter.producers.errors import SendError
 from licmeter.producers.sending import send_events
 from licmeter.runtime.compacted import read_compacted
-from licmeter.runtime.errors import UsageError
+from licmeter.runtime.errors import ServiceError, UsageError
 from licmeter.runtime.settings import Settings
 from licmeter.schemas.catalog import Organization, catalog_event
 from licmeter.schemas.reports import encode_event
 from licmeter.schemas.topics import LICENSE_CATALOG
 
 __all__ = ["CatalogDifference", "apply_documents", "current_documents", "difference", "read_documents"]
+
+#: How long to wait for the worker before leaving the rest to it.
+ACCEPT_TIMEOUT_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +85,29 @@ async def current_documents(settings: Settings) -> dict[str, Organization]:
 async def apply_documents(
     settings: Settings, documents: Sequence[Organization], *, dry_run: bool = False
 ) -> list[CatalogDifference]:
-    """Send the documents that change something; return what each changes."""
+    """Send the documents that change something; return what each changes.
+
+    Returns when the worker has accepted them, or after `ACCEPT_TIMEOUT_S`: they are safe in Kafka all the same.
+    """
     current = await current_documents(settings)
     changes = [difference(current.get(document.organization_id), document) for document in documents]
     changed = [document for document, change in zip(documents, changes, strict=True) if change.lines]
     if changed and not dry_run:
-        await send_events(settings.bootstrap_servers, [_record(document) for document in changed])
+        try:
+            await send_events(settings.bootstrap_servers, [_record(document) for document in changed])
+        except SendError as error:
+            raise ServiceError(str(error), service="kafka") from error
+        await _wait_until_current(settings, changed)
     return changes
+
+
+async def _wait_until_current(settings: Settings, documents: Sequence[Organization]) -> None:
+    deadline = time.monotonic() + ACCEPT_TIMEOUT_S
+    while time.monotonic() < deadline:
+        current = await current_documents(settings)
+        if all(current.get(document.organization_id) == document for document in documents):
+            return
+        await asyncio.sleep(0.2)
 
 
 def _record(document: Organization) -> tuple[bytes, bytes]:

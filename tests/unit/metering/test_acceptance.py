@@ -4,13 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.build import ORGANIZATION, RECEIVED, SLOT, ms, report
 
 from licmeter.metering.decoding import Refused, decode
 from licmeter.metering.limits import DEFAULT_LIMITS
 from licmeter.metering.report import Report
 from licmeter.schemas.outcomes import RejectReason
 from licmeter.schemas.reports import encode_event
+from tests.support.build import ORGANIZATION, RECEIVED, SLOT, ms, report
 
 KEY = ORGANIZATION.encode()
 

@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from tests.support.build import ORGANIZATION, RECEIVED, SLOT, item, ms, organization, report
 
 from licmeter.metering.decoding import decode
 from licmeter.metering.duplicates import DictMemory
@@ -16,6 +15,7 @@ from licmeter.metering.report import Report
 from licmeter.schemas.catalog import Organization
 from licmeter.schemas.outcomes import ItemState, Outcome, RejectReason
 from licmeter.schemas.reports import encode_event
+from tests.support.build import ORGANIZATION, RECEIVED, SLOT, item, ms, organization, report
 
 
 class Bench:

@@ -4,7 +4,6 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from tests.unit.sinks.records import SLOT, FakeRecord, attribution_row, columns
 
 from licmeter.schemas import attribution
 from licmeter.schemas.counters import ItemCounters, OrganizationCounters
@@ -13,6 +12,7 @@ from licmeter.schemas.rejects import RejectOrigin, reject_headers
 from licmeter.schemas.topics import LICENSE_COUNTERS, USAGE_EVENTS, USAGE_REJECTED
 from licmeter.sinks.conversion import ITEM_TABLE, ORGANIZATION_TABLE, ROWS_TABLE, RowBatch
 from licmeter.sinks.rejected import PAYLOAD_BYTES_MAX, REJECTED_TABLE
+from tests.unit.sinks.records import SLOT, FakeRecord, attribution_row, columns
 
 ORIGIN = RejectOrigin(RejectReason.TOO_OLD, "late by a day", "usage.events", 5, 77, 1_930_000_000_123)
 UPDATED = dt.datetime(2031, 3, 8, 14, 15, tzinfo=dt.UTC)

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 import pyarrow as pa
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
-from tests.unit.sinks.records import FakeRecord, attribution_row, columns
 
 from licmeter.schemas import attribution
 from licmeter.sinks.conversion import ROWS_TABLE, Undecodable
 from licmeter.sinks.flushing import Bounds, SinkLoop
 from licmeter.sinks.records import Record
 from licmeter.sinks.stats import SinkStats
+from tests.unit.sinks.records import FakeRecord, attribution_row, columns
 
 P0 = TopicPartition("usage.attributed", 0)
 

@@ -18,6 +18,8 @@ Decisions:
   same licenses: `instances` takes the higher, and a notice says so. The same output twice gives one set of reports.
 - `product`, `version` and the like are left out: an item's restrictions must not filter what was observed.
 - Names longer than the contract takes are cut and end in a hash of the whole, which keeps them apart and stable.
+- A feature of whose licenses none is in use gives one report with count 0, from the server itself: "none" is an
+  observation, too, and the last one must not go on standing in the statistics as if it were still so.
 - Queued requests hold nothing and a line of no license says nothing: neither becomes a report.
 """
 
@@ -120,7 +122,7 @@ def convert(
                 counts={holding.feature: holding.licenses},
                 project_id=project_id,
                 organization_id=organization_id,
-                instances=min(instances[holding.key], LICENSES_MAX),
+                instances=min(instances[holding.key], LICENSES_MAX) or None,
                 usage_kind=holding.kind,
                 **optional,
             )
@@ -156,12 +158,25 @@ def _holdings(snapshot: Snapshot, notices: list[Notice]) -> Iterator[_Holding]:
     for feature in snapshot.features:
         name = _fitted(feature.name or _UNNAMED, feature.line_number, notices)
         lines: tuple[Checkout | Reservation, ...] = (*feature.checkouts, *feature.reservations)
+        if feature.in_use is not None and not any(line.licenses for line in lines):
+            yield _none_held(feature, name, snapshot.time_text, notices)
         for line in lines:
             if line.licenses > LICENSES_MAX:
                 message = f"{name}: {line.licenses} licenses on one line are more than a report may count; not reported"
                 notices.append(notice(NoticeKind.COUNT_OUT_OF_RANGE, line.line_number, name, message))
             elif line.licenses:
                 yield _holding(line, feature, name, snapshot.time_text, notices)
+
+
+def _none_held(feature: Feature, name: str, time_text: str, notices: list[Notice]) -> _Holding:
+    return _Holding(
+        origin=(time_text, feature.server_line),
+        feature=name,
+        client=_fitted(f"server:{feature.server_line or _UNNAMED}", feature.line_number, notices),
+        kind=UsageKind.USE,
+        licenses=0,
+        line_number=feature.line_number,
+    )
 
 
 def _holding(

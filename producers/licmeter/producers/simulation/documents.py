@@ -52,7 +52,5 @@ def organization_document(plan: OrganizationPlan, now: datetime) -> Organization
 
 def changed_plan(plan: OrganizationPlan, change: CatalogChange) -> OrganizationPlan:
     """Return the plan with the new quota."""
-    items = tuple(
-        replace(item, quota=change.quota) if item.item_id == change.item_id else item for item in plan.items
-    )
+    items = tuple(replace(item, quota=change.quota) if item.item_id == change.item_id else item for item in plan.items)
     return replace(plan, items=items)

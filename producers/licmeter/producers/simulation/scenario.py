@@ -138,9 +138,7 @@ class Scenario:
 
     def named(self, suffix: str) -> Self:
         """Return the same fleet under organization ids of its own, for another run on the same cluster."""
-        plans = tuple(
-            replace(plan, organization_id=f"{plan.organization_id}.{suffix}") for plan in self.organizations
-        )
+        plans = tuple(replace(plan, organization_id=f"{plan.organization_id}.{suffix}") for plan in self.organizations)
         change = self.catalog_change
         if change is not None:
             change = replace(change, organization_id=f"{change.organization_id}.{suffix}")

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from licmeter.runtime.cli import services, setup
+from licmeter.runtime.cli import sending, services, setup, stats
 from licmeter.runtime.cli.output import errors
 from licmeter.runtime.errors import LicmeterError
 
@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 services.register(app)
 setup.register(app)
+sending.register(app)
+stats.register(app)
 
 
 def _show_version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -27,9 +28,10 @@ def print_json(document: Any) -> None:
 
 def table(title: str, columns: Mapping[str, str], rows: Sequence[Sequence[object]]) -> Table:
     """Build a table; `columns` maps headers to "left" or "right"."""
-    result = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    result = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     for header, justify in columns.items():
-        result.add_column(header, justify="right" if justify == "right" else "left", overflow="fold")
+        # Figures are never broken over lines; words may be.
+        result.add_column(header, justify="right" if justify == "right" else "left", no_wrap=justify == "right")
     for row in rows:
         result.add_row(*(_cell(value) for value in row))
     return result
