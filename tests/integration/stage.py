@@ -7,8 +7,6 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
-from tests.support.oracle import Oracle, count
-
 from licmeter.producers.sending import send_events
 from licmeter.runtime.children import Child
 from licmeter.runtime.compacted import read_compacted
@@ -18,6 +16,7 @@ from licmeter.runtime.wiring import clickhouse_target
 from licmeter.schemas.counters import ItemCounters, parse_counters
 from licmeter.schemas.topics import LICENSE_COUNTERS
 from licmeter.stream.batch import InputRecord
+from tests.support.oracle import Oracle, count
 
 WAIT_S_MAX = 150.0
 

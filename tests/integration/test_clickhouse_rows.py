@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from tests.unit.sinks.records import FakeRecord, attribution_row, columns
 
 from licmeter.runtime.clickhouse import EmbeddedClickHouse
 from licmeter.schemas import attribution
@@ -19,6 +18,7 @@ from licmeter.sinks.conversion import RowBatch
 from licmeter.sinks.records import Record
 from licmeter.sinks.target import ClickHouseTarget
 from licmeter.sinks.writer import ClickHouseWriter
+from tests.unit.sinks.records import FakeRecord, attribution_row, columns
 
 pytestmark = pytest.mark.integration
 

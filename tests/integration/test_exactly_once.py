@@ -8,11 +8,11 @@ from pathlib import Path
 from time import sleep
 
 import pytest
-from tests.integration.stage import Stage, make_settings
-from tests.support import load
 
 from licmeter.runtime.children import Child, monotonic
 from licmeter.runtime.stack import Stack
+from tests.integration.stage import Stage, make_settings
+from tests.support import load
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from tests.unit.sinks.records import attribution_row, columns
 
 from licmeter.runtime.clickhouse import EmbeddedClickHouse
 from licmeter.runtime.kafka import EmbeddedKafka
@@ -30,6 +29,7 @@ from licmeter.sinks.migrate import migrate
 from licmeter.sinks.sink import TOPICS, SinkConfig, run_sink
 from licmeter.sinks.stats import SinkStats
 from licmeter.sinks.target import ClickHouseTarget
+from tests.unit.sinks.records import attribution_row, columns
 
 pytestmark = pytest.mark.integration
 

@@ -113,7 +113,7 @@ class Scenario:
 
     organizations: tuple[OrganizationPlan, ...]
     reports: int
-    mix: Mapping[Kind, int] = field(default=DEFAULT_MIX)
+    mix: Mapping[Kind, int] = field(default_factory=lambda: DEFAULT_MIX)
     large_payloads: int = 1
     large_payload_bytes: int = LARGE_PAYLOAD_BYTES
     catalog_change: CatalogChange | None = None

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from licmeter.runtime.cli import sending, services, setup, stats
+from licmeter.runtime.cli import demo, sending, services, setup, stats
 from licmeter.runtime.cli.output import errors
 from licmeter.runtime.errors import LicmeterError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
     add_completion=False,
 )
 services.register(app)
+demo.register(app)
 setup.register(app)
 sending.register(app)
 stats.register(app)

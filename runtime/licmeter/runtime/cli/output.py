@@ -15,7 +15,9 @@ from rich.table import Table
 __all__ = ["JsonOption", "errors", "out", "print_json", "progress_bar", "table"]
 
 #: Results go to stdout, everything about how they came to be to stderr, so that `--json | jq` works.
-out = Console(soft_wrap=False)
+#: Without a terminal there is no width to keep to, and what reads the output is better off without broken lines.
+_PIPED_WIDTH = 140
+out = Console(width=None if sys.stdout.isatty() else _PIPED_WIDTH)
 errors = Console(stderr=True)
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
@@ -31,7 +33,8 @@ def table(title: str, columns: Mapping[str, str], rows: Sequence[Sequence[object
     result = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     for header, justify in columns.items():
         # Figures are never broken over lines; words may be.
-        result.add_column(header, justify="right" if justify == "right" else "left", no_wrap=justify == "right")
+        right = justify == "right"
+        result.add_column(header, justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in rows:
         result.add_row(*(_cell(value) for value in row))
     return result

@@ -100,7 +100,7 @@ def _show_projects(rows: list[dict[str, Any]]) -> None:
     for project_id in dict.fromkeys(row["project_id"] for row in rows):
         used = [row for row in rows if row["project_id"] == project_id and row["count"]]
         unused = [row["feature"] for row in rows if row["project_id"] == project_id and not row["count"]]
-        headers = ("in use", "reserved", "peak", "count", "reports", "clients")
+        headers = ("in use", "reserved", "peak", "count", "clients")
         columns = {"feature": "left"} | dict.fromkeys(headers, "right") | {"latest slot": "right"}
         cells = [
             (
@@ -109,7 +109,6 @@ def _show_projects(rows: list[dict[str, Any]]) -> None:
                 row["reserved"] or None,
                 row["peak_in_use"],
                 row["count"],
-                row["submit"],
                 row["devices"],
                 f"{row['latest_slot']:%m-%d %H:%M}",
             )
