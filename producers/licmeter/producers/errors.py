@@ -1,7 +1,9 @@
-"""What can go wrong for a producer, by who has to act.
+"""What can go wrong at a producer, by who has to act.
 
 ProducerError
-└── SendError    the operator: Kafka is not there, or refuses; nothing is known to be stored beyond what was confirmed
+└── SendError  the operator: the broker, its topic or its limits; what was confirmed before stays confirmed
+
+The lmstat importer has a tree of its own (`lmstat.errors`).
 """
 
 __all__ = ["ProducerError", "SendError"]
@@ -12,8 +14,10 @@ class ProducerError(Exception):
 
 
 class SendError(ProducerError):
-    """Records could not be sent; `sent` says how many the broker had confirmed."""
+    """Records could not be sent. `sent` of them are at the broker, of others it is not known."""
 
-    def __init__(self, message: str, *, sent: int = 0) -> None:
+    def __init__(self, message: str, *, bootstrap_servers: str, topic: str, sent: int = 0) -> None:
         super().__init__(message)
+        self.bootstrap_servers = bootstrap_servers
+        self.topic = topic
         self.sent = sent

@@ -1,98 +1,217 @@
-"""Reads reports from JSON lines: CloudEvents as they stand, or plain reports in the domain's words."""
+"""Reads files of reports, one JSON object on a line, as `licmeter send FILE` takes them.
+
+A line is a CloudEvent (it has `specversion`), which is sent byte for byte, or a plain report with the field names
+of the domain, which is put into an envelope. This judges the form; whether a slot, a count or a project is
+acceptable is for the stream to say, which alone knows when the report arrives.
+"""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 from pydantic_core import from_json
 
-from licmeter.schemas.reports import Instant, encode_event, organization_of, parse_report, usage_report
+from licmeter.schemas.catalog import CATALOG_TYPE, CatalogEvent
+from licmeter.schemas.reports import REPORT_TYPE, encode_event, organization_of, parse_report, usage_report
 
-__all__ = ["LINE_BYTES_MAX", "EventLine", "LineProblem", "read_lines"]
+__all__ = ["LINE_BYTES_MAX", "ReadEvent", "ReadProblem", "read_events", "read_lines"]
 
-#: A line that is longer is no report (`metering.limits` takes 64 KiB); it is not read into memory as a whole.
-LINE_BYTES_MAX: Final = 1024 * 1024
+#: The largest event that the stream reads at all, a catalog; a report is far smaller.
+LINE_BYTES_MAX: Final = 4 * 1024 * 1024
 
-_INSTANT: Final = TypeAdapter[datetime](Instant)
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # some editors put it before UTF-8
 _REQUIRED: Final = ("report_id", "client_uuid", "slot", "counts")
-_FIELDS: Final = frozenset(
-    {*_REQUIRED, "project_id", "organization_id", "total", "product", "version", "edition", "deployment_type"}
-    | {"instances", "validation", "usage_kind", "sent_at", "attempt"}
+_OPTIONAL: Final = (
+    "total",
+    "product",
+    "version",
+    "edition",
+    "deployment_type",
+    "instances",
+    "validation",
+    "usage_kind",
+    "sent_at",
+    "attempt",
 )
+_OWNER: Final = ("project_id", "organization_id")
+_KNOWN: Final = frozenset((*_REQUIRED, *_OPTIONAL, *_OWNER))
+#: What the attributes of the envelope are called in a plain report.
+_PLAIN_NAMES: Final = {
+    "id": "report_id",
+    "source": "client_uuid",
+    "time": "slot",
+    "subject": "project_id",
+    "organizationid": "organization_id",
+}
 
 
-@dataclass(frozen=True, slots=True)
-class EventLine:
-    """An event that is ready to be sent; the key is its organization."""
+class ReadEvent(NamedTuple):
+    """A record to send, and the line that it came from."""
 
-    line_number: int
     key: bytes
     value: bytes
+    line_number: int
 
 
-@dataclass(frozen=True, slots=True)
-class LineProblem:
-    """A line that is no report; `message` says all that is wrong with it."""
+class ReadProblem(NamedTuple):
+    """A line that is no event; the message names every mistake in it, and no content."""
 
     line_number: int
     message: str
 
 
-def read_lines(lines: Iterable[bytes]) -> Iterator[EventLine | LineProblem]:
-    """Read lines one by one; blank ones are skipped, no other is passed over in silence."""
-    for number, line in enumerate(lines, 1):
-        text = line.strip().removeprefix(b"\xef\xbb\xbf")
-        if not text:
+class _NotAnEventError(Exception):
+    """Carries the mistakes of one line."""
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("; ".join(mistakes))
+
+
+def read_lines(file: BinaryIO, *, line_bytes_max: int = LINE_BYTES_MAX) -> Iterator[bytes]:
+    """Yield the lines of a file without ever holding more than the bound.
+
+    Of a longer line one byte more than the bound is yielded, so that `read_events` says that it is too long.
+    """
+    while line := file.readline(line_bytes_max + 1):
+        rest = line
+        while len(rest) > line_bytes_max and not rest.endswith(b"\n"):
+            rest = file.readline(line_bytes_max + 1)
+        yield line
+
+
+def read_events(lines: Iterable[bytes], *, line_bytes_max: int = LINE_BYTES_MAX) -> Iterator[ReadEvent | ReadProblem]:
+    """Yield one event or one problem for every line that is not blank, as the lines come."""
+    for number, raw in enumerate(lines, 1):
+        line = (raw.removeprefix(_BYTE_ORDER_MARK) if number == 1 else raw).strip()
+        if not line:
+            continue
+        if len(raw.rstrip(b"\r\n")) > line_bytes_max:
+            yield ReadProblem(number, f"the line is longer than {line_bytes_max} bytes")
             continue
         try:
-            key, value = _read(text)
-        except ValidationError as error:
-            yield LineProblem(number, "; ".join(_mistake(each) for each in error.errors(include_url=False)))
-        except ValueError as error:
-            yield LineProblem(number, str(error))
+            key, value = _read(line)
+        except _NotAnEventError as error:
+            yield ReadProblem(number, str(error))
         else:
-            yield EventLine(number, key, value)
+            yield ReadEvent(key.encode(), value, number)
 
 
-def _read(text: bytes) -> tuple[bytes, bytes]:
-    if len(text) > LINE_BYTES_MAX:
-        raise ValueError(f"the line has {len(text)} bytes; a report has at most {LINE_BYTES_MAX}")
-    document = from_json(text)
-    if not isinstance(document, dict):
-        raise ValueError(f"a report is a JSON object, not {type(document).__name__}")
-    value = text if "specversion" in document else encode_event(_wrap(document))
-    event = parse_report(value)
-    project, organization = event.get("subject"), event.get("organizationid")
-    owner = organization_of(project) if project is not None else organization
-    if owner is None:
-        raise ValueError("neither a project nor an organization is named")
-    if organization is not None and owner != organization:
-        raise ValueError(f"project {project} is not of organization {organization}")
-    return owner.encode(), value
+def _read(line: bytes) -> tuple[str, bytes]:
+    """Return the organization and the event's bytes."""
+    try:
+        fields = from_json(line)
+    except ValueError as error:
+        raise _NotAnEventError(f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise _NotAnEventError(f"a report is an object, not {type(fields).__name__}")
+    if "specversion" in fields:
+        return _read_cloud_event(fields, line), line
+    return _read_plain(fields)
 
 
-def _wrap(report: dict[str, Any]) -> dict[str, Any]:
-    missing = [name for name in _REQUIRED if name not in report]
-    unknown = sorted(set(report) - _FIELDS)
-    if missing or unknown:
-        problems = [
-            *(f"{name} is missing" for name in missing),
-            *(f"{name} is not a field of a report" for name in unknown),
-        ]
-        raise ValueError("; ".join(problems))
-    if not isinstance(report["counts"], dict):
-        raise ValueError("counts: a map from feature to number is wanted")
-    fields = dict(report)
-    fields["slot"] = _INSTANT.validate_python(fields["slot"])
-    kind = fields.pop("usage_kind", None)
-    event = usage_report(**fields)
-    if kind is not None:
-        event["data"]["usage_kind"] = kind
-    return event
+def _read_cloud_event(fields: dict[str, Any], line: bytes) -> str:
+    kind = fields.get("type")
+    if kind == CATALOG_TYPE:
+        return _read_catalog(line)
+    if kind != REPORT_TYPE:
+        raise _NotAnEventError(f"type: must be {REPORT_TYPE} or {CATALOG_TYPE}")
+    mistakes = [*_contract_mistakes(line, {}), *_owner_mistakes(fields, "subject", "organizationid")]
+    data = fields.get("data")
+    if isinstance(data, dict):
+        mistakes += _total_mistakes(data)
+    if mistakes:
+        raise _NotAnEventError(*mistakes)
+    return _owner(fields, "subject", "organizationid")
 
 
-def _mistake(error: Any) -> str:
-    path = ".".join(str(part) for part in error["loc"])
-    return f"{path}: {error['msg']}" if path else str(error["msg"])
+def _read_catalog(line: bytes) -> str:
+    try:
+        event = CatalogEvent.model_validate_json(line)
+    except ValidationError as error:
+        raise _NotAnEventError(*_sentences(error, {})) from error
+    if event.subject != event.data.organization_id:
+        raise _NotAnEventError("subject: must be data.organization_id")
+    return event.subject
+
+
+def _read_plain(fields: dict[str, Any]) -> tuple[str, bytes]:
+    missing = [name for name in _REQUIRED if fields.get(name) is None]
+    mistakes = [f"{name}: is missing" for name in missing]
+    mistakes += [f"{name}: is no field of a report" for name in fields if name not in _KNOWN]
+    mistakes += _owner_mistakes(fields, *_OWNER)
+    mistakes += _total_mistakes(fields)
+    value = _wrapped(fields)
+    mistakes += [
+        mistake for mistake in _contract_mistakes(value, _PLAIN_NAMES) if mistake.partition(":")[0] not in missing
+    ]
+    if mistakes:
+        raise _NotAnEventError(*mistakes)
+    return _owner(fields, *_OWNER), value
+
+
+def _wrapped(fields: dict[str, Any]) -> bytes:
+    """Put a plain report into an envelope, whatever its fields hold."""
+    # The builder wants these well-typed, which is still to be seen.
+    unchecked = ("instances", "usage_kind")
+    optional: dict[str, Any] = {name: fields.get(name) for name in _OPTIONAL if name not in unchecked}
+    event = usage_report(
+        report_id=fields.get("report_id", ""),
+        client_uuid=fields.get("client_uuid", ""),
+        slot=fields.get("slot", ""),
+        counts={},
+        project_id=fields.get("project_id"),
+        organization_id=fields.get("organization_id"),
+        **optional,
+    )
+    data = event["data"]
+    data["counts"] = fields.get("counts")
+    data |= {name: fields[name] for name in unchecked if fields.get(name) is not None}
+    try:
+        return encode_event(event)
+    except (ValueError, RecursionError) as error:
+        raise _NotAnEventError(f"a field holds what an event cannot: {error}") from error
+
+
+def _contract_mistakes(event: bytes, names: dict[str, str]) -> list[str]:
+    try:
+        parse_report(event)
+    except ValidationError as error:
+        return _sentences(error, names)
+    except (ValueError, OverflowError, RecursionError) as error:
+        return [str(error)]
+    return []
+
+
+def _sentences(error: ValidationError, names: dict[str, str]) -> list[str]:
+    """Say where and what; `names` translate the envelope's attributes, and take `data` away."""
+    sentences = []
+    for mistake in error.errors(include_url=False, include_input=False, include_context=False):
+        path = [str(part) for part in mistake["loc"]]
+        if names and len(path) > 1 and path[0] == "data":
+            path = path[1:]
+        elif names and path:
+            path[0] = names.get(path[0], path[0])
+        sentences.append(f"{'.'.join(path) or 'event'}: {mistake['msg'].removeprefix('Value error, ')}")
+    return sentences
+
+
+def _owner(fields: dict[str, Any], project: str, organization: str) -> str:
+    project_id = fields.get(project)
+    return organization_of(project_id) if isinstance(project_id, str) else str(fields[organization])
+
+
+def _owner_mistakes(fields: dict[str, Any], project: str, organization: str) -> list[str]:
+    project_id, organization_id = fields.get(project), fields.get(organization)
+    if project_id is None and organization_id is None:
+        return [f"{project}: is missing, and so is {organization}"]
+    if not isinstance(project_id, str) or organization_id is None:
+        return []
+    owner = organization_of(project_id)
+    return [] if owner == organization_id else [f"{project}: is not a project of {organization}"]
+
+
+def _total_mistakes(data: dict[str, Any]) -> list[str]:
+    counts, total = data.get("counts"), data.get("total")
+    if total is None or not isinstance(counts, dict) or not all(isinstance(count, int) for count in counts.values()):
+        return []
+    return [] if total == sum(counts.values()) else ["total: is not the sum of counts"]

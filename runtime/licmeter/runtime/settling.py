@@ -25,7 +25,7 @@ class Settled:
 
 def wait_until_counted(target: ClickHouseTarget, spans: Sequence[OffsetSpan], wait_s: float) -> Settled:
     """Poll ClickHouse for the events stored at `spans`, for `wait_s` at most."""
-    sent = sum(span.last - span.first + 1 for span in spans)
+    sent = sum(span.count for span in spans)
     if not sent:
         return Settled()
     deadline = time.monotonic() + wait_s

@@ -53,7 +53,7 @@ def demo(
         fleet = Fleet(scenario, now=now, seed=seed, run=f"demo-{now:%Y%m%d%H%M%S}")
         errors.print(f"licmeter: {scenario.devices} devices, seed {seed}", highlight=False)
         with progress_bar("sending ", total=reports) as (bars, task):
-            send_fleet(settings, fleet, lambda count: bars.advance(task, count))
+            send_fleet(settings, fleet, lambda sent: bars.update(task, completed=sent))
         with progress_bar("counting", total=fleet.ledger.total_sent) as (bars, task):
             wait_until_stored(settings, fleet.ledger, lambda stored: bars.update(task, completed=stored))
         books = reconcile(settings, fleet.ledger)

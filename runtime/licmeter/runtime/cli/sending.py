@@ -38,14 +38,14 @@ def send(
 
     Lines that are no reports are shown and not sent; the others go. Exit code 1 when there were such lines.
     """
-    from licmeter.producers.reading import EventLine, read_lines
+    from licmeter.producers.reading import ReadEvent, read_events, read_lines
 
     settings = load_settings()
     problems: list[tuple[int, str]] = []
 
-    def good(lines: Iterable[bytes]) -> Iterator[tuple[bytes | None, bytes | None]]:
-        for line in read_lines(lines):
-            if isinstance(line, EventLine):
+    def good(source: BinaryIO) -> Iterator[tuple[bytes | None, bytes | None]]:
+        for line in read_events(read_lines(source)):
+            if isinstance(line, ReadEvent):
                 yield line.key, line.value
             else:
                 problems.append((line.line_number, line.message))
@@ -85,14 +85,16 @@ def deliver(
 
     with progress_bar(description, total=None) as (bars, task):
         try:
-            spans = asyncio.run(send_events(settings.bootstrap_servers, pairs, lambda count: bars.advance(task, count)))
+            spans = asyncio.run(
+                send_events(settings.bootstrap_servers, pairs, lambda sent: bars.update(task, completed=sent))
+            )
         except SendError as error:
             raise ServiceError(
                 f"{error}; {error.sent} reports were confirmed before",
                 service="kafka",
                 hint="is licmeter running (`licmeter up`)? Sending the file again counts nothing twice",
             ) from error
-    sent = sum(span.last - span.first + 1 for span in spans)
+    sent = sum(span.count for span in spans)
     result: dict[str, Any] = {"sent": sent}
     if sent and wait:
         with errors.status("waiting until they are counted"):
