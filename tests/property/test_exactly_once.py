@@ -6,11 +6,11 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from licmeter.stream.batch import InputRecord
 from tests.support.build import SLOT, catalog_record, item, organization, record, report
 from tests.support.oracle import Oracle, count
 from tests.support.pipeline import Results, run
-
-from licmeter.stream.batch import InputRecord
 
 ORGANIZATIONS = ("100", "200", "300")
 

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from tests.support.build import item, organization
-
 from licmeter.schemas.catalog import Organization, catalog_event
 from licmeter.schemas.reports import encode_event, usage_report
+from tests.support.build import item, organization
 
 Pair = tuple[bytes, bytes]
 

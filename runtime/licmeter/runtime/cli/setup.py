@@ -1,6 +1,7 @@
 """Commands that prepare the system: topics, tables, licenses, contracts."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(topics, name="topics")
     app.add_typer(license_, name="license")
     app.command()(migrate)
+    app.command()(schemas)
 
 
 @topics.command("apply")
@@ -53,6 +55,22 @@ def migrate(dry_run: DryRun = False, as_json: JsonOption = False) -> None:
     states = {"applied": report.applied, "was there": report.present, "pending": report.pending}
     rows = [(name, state) for state, names in states.items() for name in names]
     out.print(table("Migrations", {"migration": "left", "": "left"}, sorted(rows)))
+
+
+def schemas(
+    folder: Annotated[Path | None, typer.Option("--out", help="Write one file a contract there.")] = None,
+) -> None:
+    """Show the contracts as JSON Schema."""
+    from licmeter.schemas.export import json_schemas
+
+    contracts = json_schemas()
+    if folder is None:
+        print_json(contracts)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, contract in contracts.items():
+        (folder / f"{name}.schema.json").write_text(json.dumps(contract, indent=2) + "\n")
+    errors.print(f"{len(contracts)} schemas written to {folder}", highlight=False)
 
 
 @license_.command("apply")

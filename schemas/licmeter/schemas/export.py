@@ -1,0 +1,31 @@
+"""The contracts as JSON Schema (2020-12), for those who write producers and consumers in other languages."""
+
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from licmeter.schemas.catalog import CatalogEvent, Organization
+from licmeter.schemas.counters import ItemCounters, OrganizationCounters
+from licmeter.schemas.reports import UsageReportEvent
+
+__all__ = ["json_schemas"]
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of each contract by name; the same contracts always give the same schemas.
+
+    Blocks of `usage.attributed` are Arrow (`schemas.attribution.SCHEMA`), and rejects are the original bytes.
+    """
+    contracts: dict[str, Any] = {
+        "license.usage.report.v1": UsageReportEvent,
+        "license.catalog.v1": CatalogEvent,
+        "organization": Organization,
+        "license.counters.item": ItemCounters,
+        "license.counters.organization": OrganizationCounters,
+    }
+    return {
+        name: {"$schema": _DIALECT, "$id": f"urn:licmeter:{name}"} | TypeAdapter(contract).json_schema()
+        for name, contract in contracts.items()
+    }

@@ -1,0 +1,222 @@
+"""Sending: order, partitions, bounds and errors, on a broker in memory; then on a real one."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from random import Random
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.record.default_records import DefaultRecordBatch
+
+from licmeter.producers import sending
+from licmeter.producers.errors import ProducerError, SendError
+from licmeter.producers.sending import send_emissions, send_events
+from licmeter.producers.simulation import Fleet, load_scenario
+from tests.integration.kafka_fixture import kafka  # noqa: F401 - a fixture
+from tests.unit.producers.simulation.against_core import NOW
+
+PARTITIONS = [0, 1, 2]
+Pair = tuple[bytes | None, bytes | None]
+
+
+class MemoryBroker:
+    """Answers as a producer does, and keeps what it was given; `failing` is the answer to a batch by its number."""
+
+    def __init__(self, failing: dict[int, Exception] | None = None) -> None:
+        self.failing = failing or {}
+        self.batches: list[tuple[int, list[Pair]]] = []
+        self.waiting_bytes = 0
+        self.waiting_bytes_max = 0
+
+    def create_batch(self) -> BatchBuilder:
+        return BatchBuilder(sending.BATCH_BYTES_MAX, 0)
+
+    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        size = batch.size()
+        self.batches.append((partition, [(r.key, r.value) for r in DefaultRecordBatch(bytes(batch._build()))]))
+        self.waiting_bytes += size
+        self.waiting_bytes_max = max(self.waiting_bytes, self.waiting_bytes_max)
+        future: asyncio.Future[None] = loop.create_future()
+        loop.call_later(0.001, self._answer, future, size, self.failing.get(len(self.batches) - 1))
+        return future
+
+    def _answer(self, future: asyncio.Future[None], size: int, error: Exception | None) -> None:
+        self.waiting_bytes -= size
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    def partition(self, number: int) -> list[Pair]:
+        return [pair for partition, pairs in self.batches if partition == number for pair in pairs]
+
+
+async def send(broker: MemoryBroker, records: list[Pair], sent: list[int] | None = None) -> int:
+    on_sent = None if sent is None else sent.append
+    return await sending._Sending(broker, "memory", "t", PARTITIONS, on_sent).run(records)  # type: ignore[arg-type]
+
+
+def pairs(number: int, size: int = 200) -> list[Pair]:
+    random = Random(number)
+    return [(b"org%d" % random.randrange(20), b"%06d" % n + b"x" * size) for n in range(number)]
+
+
+async def test_every_partition_keeps_its_order() -> None:
+    broker, records = MemoryBroker(), pairs(20_000)
+    sent: list[int] = []
+    assert await send(broker, records, sent) == 20_000
+    partitioner = DefaultPartitioner()
+    for number in PARTITIONS:
+        expected = [pair for pair in records if partitioner(pair[0], PARTITIONS, PARTITIONS) == number]
+        assert expected
+        assert broker.partition(number) == expected
+    assert sent == sorted(sent)
+    assert sent[-1] == 20_000
+
+
+async def test_a_large_record_goes_alone_and_in_its_place() -> None:
+    large = (b"org1", b"y" * (2 * sending.BATCH_BYTES_MAX))
+    records: list[Pair] = [(b"org1", b"before"), large, (b"org1", b"after")]
+    broker = MemoryBroker()
+    await send(broker, records)
+    assert [batch for _, batch in broker.batches] == [[record] for record in records]
+
+
+async def test_records_without_key_or_value() -> None:
+    broker = MemoryBroker()
+    await send(broker, [(None, b"a"), (b"k", None), (None, b"b"), (b"k", b"")])
+    assert broker.partition(sending.KEYLESS_PARTITION)[:2] == [(None, b"a"), (None, b"b")]
+    assert [pair for _, batch in broker.batches for pair in batch if pair[0]] == [(b"k", None), (b"k", b"")]
+    with pytest.raises(SendError, match="record 1 has neither key nor value"):
+        await send(MemoryBroker(), [(b"k", b"v"), (None, None)])
+
+
+async def test_what_is_on_its_way_has_a_bound() -> None:
+    broker = MemoryBroker()
+    await send(broker, pairs(400, size=100_000))
+    assert sum(len(batch) for _, batch in broker.batches) == 400
+    assert broker.waiting_bytes_max <= sending.IN_FLIGHT_BYTES_MAX
+
+
+async def test_nothing_to_send_is_nothing_sent() -> None:
+    broker = MemoryBroker()
+    assert await send(broker, []) == 0
+    assert broker.batches == []
+
+
+@pytest.mark.parametrize("error", [MessageSizeTooLargeError("too large"), KafkaTimeoutError()], ids=repr)
+async def test_a_refused_batch_ends_the_run_and_says_what_is_sure(error: Exception) -> None:
+    broker = MemoryBroker(dict.fromkeys(range(10, 100), error))
+    with pytest.raises(SendError, match="sending to t at memory ended after .* confirmed records") as caught:
+        await send(broker, pairs(400, size=100_000))
+    assert isinstance(caught.value, ProducerError)
+    assert caught.value.sent == sum(len(batch) for _, batch in broker.batches[:10])
+    assert caught.value.topic == "t"
+
+
+async def test_no_broker_is_an_error_soon() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers here
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(SendError, match=f"Kafka at {address} cannot be reached") as caught:
+            await send_events(address, [(b"k", b"v")], connect_timeout_s=2)
+    assert caught.value.bootstrap_servers == address
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """Somebody who takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        held: list[socket.socket] = []
+
+        def hold() -> None:
+            while True:
+                try:
+                    held.append(server.accept()[0])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+        for connection in held:
+            connection.close()
+
+
+async def test_a_broker_that_says_nothing_is_an_error_soon(silent_server: str) -> None:
+    with pytest.raises(SendError, match="cannot be reached: "):
+        await send_events(silent_server, [(b"k", b"v")], connect_timeout_s=0.3)
+
+
+@asynccontextmanager
+async def topic_of(servers: str, name: str) -> AsyncIterator[list[TopicPartition]]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        configs = {"max.message.bytes": str(12 * 1024 * 1024)}
+        await admin.create_topics([NewTopic(name, len(PARTITIONS), 1, topic_configs=configs)])
+        yield [TopicPartition(name, partition) for partition in PARTITIONS]
+        await admin.delete_topics([name])
+    finally:
+        await admin.close()
+
+
+async def consume(servers: str, partitions: list[TopicPartition]) -> dict[int, list[Pair]]:
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=servers, enable_auto_commit=False, max_partition_fetch_bytes=16 * 1024 * 1024
+    )
+    async with consumer:
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        missing = sum((await consumer.end_offsets(partitions)).values())
+        found: dict[int, list[Pair]] = {partition.partition: [] for partition in partitions}
+        while missing:
+            for partition, records in (await consumer.getmany(timeout_ms=1_000)).items():
+                found[partition.partition] += [(record.key, record.value) for record in records]
+                missing -= len(records)
+    return found
+
+
+@pytest.mark.integration
+async def test_a_real_broker_gets_a_fleets_records_in_their_order(kafka: Any) -> None:  # noqa: F811
+    scenario = load_scenario(
+        organizations=10, devices=50, reports=20_000, large_payloads=2, large_payload_bytes=10 * 1024 * 1024
+    )
+    fleet = Fleet(scenario, now=NOW, seed=1, run="t")
+    expected = list(fleet.emissions())
+    async with topic_of(kafka.bootstrap_servers, "sending") as partitions:
+        assert await send_emissions(kafka.bootstrap_servers, expected, topic="sending") == len(expected)
+        found = await consume(kafka.bootstrap_servers, partitions)
+    partitioner = DefaultPartitioner()
+    for number in PARTITIONS:
+        assert found[number] == [
+            (e.key, e.value)
+            for e in expected
+            if (0 if e.key is None else partitioner(e.key, PARTITIONS, PARTITIONS)) == number
+        ]
+
+
+@pytest.mark.integration
+async def test_a_real_broker_without_the_topic_is_an_error_and_makes_none(kafka: Any) -> None:  # noqa: F811
+    for _ in range(2):
+        with pytest.raises(SendError, match="has no topic nowhere; `licmeter topics apply` creates it"):
+            await send_events(kafka.bootstrap_servers, [(b"k", b"v")], topic="nowhere", topic_wait_s=0.5)
+
+
+@pytest.mark.integration
+async def test_a_real_broker_refuses_what_is_too_large(kafka: Any) -> None:  # noqa: F811
+    noise = Random(1).randbytes(12_900_000)
+    async with topic_of(kafka.bootstrap_servers, "too-large"):
+        with pytest.raises(SendError, match="ended after 0 confirmed records"):
+            await send_events(kafka.bootstrap_servers, [(b"k", noise)], topic="too-large")

@@ -1,0 +1,39 @@
+import jsonschema
+import pytest
+
+from licmeter.schemas.export import json_schemas
+from licmeter.schemas.reports import encode_event, parse_report
+from tests.support.build import catalog_record, item, organization, report
+
+SCHEMAS = json_schemas()
+
+
+def decoded(event: object) -> object:
+    from pydantic_core import from_json
+
+    return from_json(event if isinstance(event, bytes) else encode_event(event))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_each_is_a_valid_schema(name: str) -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMAS[name])
+
+
+def test_good_events_fit_and_bad_ones_do_not() -> None:
+    validator = jsonschema.Draft202012Validator(SCHEMAS["license.usage.report.v1"])
+    assert validator.is_valid(decoded(report()))
+    for change in ({"id": ""}, {"source": 5}, {"subject": "kiosk"}, {"data": {}}, {"specversion": "0.3"}):
+        assert not validator.is_valid(decoded({**report(), **change}))
+    catalog = jsonschema.Draft202012Validator(SCHEMAS["license.catalog.v1"])
+    assert catalog.is_valid(decoded(catalog_record(organization(item())).value or b""))
+
+
+def test_the_cloudevents_sdk_reads_a_report() -> None:
+    from cloudevents.core.formats.json import JSONFormat
+    from cloudevents.core.v1.event import CloudEvent
+
+    value = encode_event(report("r7"))
+    event = JSONFormat().read(CloudEvent, value)
+    parsed = parse_report(value)
+    assert (event.get_id(), event.get_source(), event.get_type()) == (parsed["id"], parsed["source"], parsed["type"])
+    assert event.get_subject() == parsed["subject"]
