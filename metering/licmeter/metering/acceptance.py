@@ -19,8 +19,11 @@ def check_report(report: Report, limits: Limits) -> Refusal | None:
 
 
 def _check_counts(counts: dict[str, int], limits: Limits) -> Refusal | None:
-    values = counts.values()
-    if not values or (min(values) >= 0 and max(values) <= limits.count_max):
+    count_max = limits.count_max
+    for count in counts.values():
+        if not 0 <= count <= count_max:
+            break
+    else:
         return None
     for feature, count in counts.items():
         if count < 0:

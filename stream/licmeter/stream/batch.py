@@ -60,20 +60,22 @@ class BatchResult:
 def process_batch(records: Sequence[InputRecord], state: PartitionState, limits: Limits) -> BatchResult:
     """Compute a batch. `state` is changed; it is in the store only after the flush."""
     result = BatchResult(state.partition, records[0].offset, records[-1].offset)
-    events: list[tuple[InputRecord, Event]] = []
+    events: list[tuple[InputRecord, Event, OrganizationState]] = []
     identities: list[bytes] = []
     for record in records:
         # Decoding is most of the work, so what is surely behind the fence is left out first.
-        if record.offset <= _owner(record, state).applied_offset:
+        owner = _owner(record, state)
+        if record.offset <= owner.applied_offset:
             result.skipped += 1
             continue
         event = decode(record.key, record.value, record.received_ms, limits)
         if isinstance(event, Report):
             identities.append(event.identity())
-        events.append((record, event))
+        events.append((record, event, owner))
     state.seen.prefetch(identities)
-    for record, event in events:
-        _apply(record, event, state, result)
+    for record, event, owner in events:
+        # A catalog earlier in this batch may have made the organization known.
+        _apply(record, event, _owner(record, state) if result.documents else owner, state, result)
     for organization in result.touched.values():
         organization.applied_offset = result.last_offset
     return result
@@ -88,11 +90,12 @@ def _owner(record: InputRecord, state: PartitionState) -> OrganizationState:
     return known
 
 
-def _apply(record: InputRecord, event: Event, state: PartitionState, result: BatchResult) -> None:
+def _apply(
+    record: InputRecord, event: Event, owner: OrganizationState, state: PartitionState, result: BatchResult
+) -> None:
     if isinstance(event, CatalogChange):
         _apply_catalog(record, event, state, result)
         return
-    owner = _owner(record, state)
     result.touched[owner.organization_id] = owner
     if isinstance(event, Report):
         _apply_report(record, event, owner, state, result)
