@@ -210,14 +210,20 @@ class _Sending:
     async def _collect(self) -> None:
         """Wait until the broker has some batch, and note all that it has."""
         done, _ = await asyncio.wait(self._on_the_way, return_when=asyncio.FIRST_COMPLETED)
+        failure: BaseException | None = None
         for future in done:
             count, size, partition = self._on_the_way.pop(future)
             self._bytes_on_the_way -= size
+            if error := future.exception():
+                failure = failure or error  # raised when what was confirmed along with it is counted
+                continue
             first = future.result().offset
             self._spans.append(OffsetSpan(partition, first, first + count - 1))
             self._sent += count
         if self._on_sent is not None:
             self._on_sent(self._sent)
+        if failure is not None:
+            raise failure
 
     def _error(self, what: str) -> SendError:
         return SendError(

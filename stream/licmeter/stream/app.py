@@ -16,6 +16,7 @@ __all__ = ["make_app"]
 
 #: Batches waiting in the worker, over all its partitions: what is fetched and not yet counted has a bound.
 WAITING_BATCHES_MAX = 4
+PROGRESS_INTERVAL_S = 2.0
 
 
 def make_app(config: StreamConfig) -> faust.App:
@@ -66,5 +67,9 @@ def make_app(config: StreamConfig) -> faust.App:
         batches: AsyncIterator[Any] = stream.noack().events()
         async for event in batches:
             await counting.on_batch(event.message)
+
+    @app.timer(interval=PROGRESS_INTERVAL_S)  # type: ignore[untyped-decorator]
+    async def check_progress() -> None:
+        await counting.check_progress()
 
     return app

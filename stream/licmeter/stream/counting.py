@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from faust.types import ConsumerMessage
 from licmeter.schemas.topics import USAGE_EVENTS
 from licmeter.stream.batch import BatchResult, InputRecord, process_batch
 from licmeter.stream.config import StreamConfig
+from licmeter.stream.continuity import first_offset_from
 from licmeter.stream.errors import FlushAbandonedError
 from licmeter.stream.flush import flush
 from licmeter.stream.kafka import KafkaWriter
@@ -25,6 +27,9 @@ _log = structlog.get_logger("licmeter.stream")
 #: How long the worker may take to stop in order after a failure, before it ends itself.
 STOP_TIMEOUT_S: Final = 15.0
 EXIT_FAILED: Final = 70
+#: With no batch for so long, what was fetched must have been counted.
+IDLE_S: Final = 3.0
+READ_AGAIN_MAX: Final = 3
 _DAY_MS: Final = 86_400_000
 _LOG_TIME_APPEND: Final = 1  # Kafka's timestamp type for the broker's clock
 
@@ -41,13 +46,18 @@ class Counting:
         self._config = config
         self._generation: int | None = None
         self._partitions: dict[int, PartitionState] = {}
+        self._expected: dict[int, int] = {}  # by partition: the offset that the next batch must begin at, or before
         self._last_day: dict[int, int] = {}
+        self._busy = False
+        self._last_batch_at = 0.0
+        self._read_again: Counter[tuple[int, int]] = Counter()  # by partition and fetched offset
         self._failed = False
 
     async def on_batch(self, message: ConsumerMessage) -> None:
         """Count one batch. After a failure nothing is counted any more, and the worker ends."""
         if self._failed:
             return
+        self._busy = True
         try:
             await self._count(message)
         except FlushAbandonedError as error:
@@ -55,33 +65,73 @@ class Counting:
             _log.info("batch_abandoned", reason=str(error))
         except Exception as error:
             self._fail(error)
+        finally:
+            self._busy = False
+            self._last_batch_at = asyncio.get_running_loop().time()
+
+    async def check_progress(self) -> None:
+        """Read again what was fetched and never delivered: with nothing behind it, no batch would show the hole."""
+        consumer = self._app.consumer
+        idle_s = asyncio.get_running_loop().time() - self._last_batch_at
+        if self._busy or idle_s < IDLE_S or self._failed or self._app.in_recovery:
+            return
+        for tp in [each for each in consumer.assignment() if each.topic == USAGE_EVENTS.name]:
+            fetched = await consumer.fetched_to(tp)
+            loaded = self._generation == self._app.consumer_generation_id and tp.partition in self._partitions
+            expected = self._expected[tp.partition] if loaded else await consumer.committed(tp)
+            place = (tp.partition, fetched)
+            # After some attempts there is nothing there: the log ends with the markers of a transaction.
+            if fetched > expected and self._read_again[place] < READ_AGAIN_MAX and not self._busy:
+                self._read_again[place] += 1
+                _log.warning("records_not_delivered", partition=tp.partition, expected=expected, fetched=fetched)
+                await consumer.read_again(tp, expected)
 
     async def _count(self, message: ConsumerMessage) -> None:
         if message.generation_id != self._app.consumer_generation_id:
             return  # fetched before a rebalance: it comes again, to whoever owns the partition now
-        partition = message.partition
-        state = self._state(partition, message.generation_id)
+        state = await self._state(message)
+        if not await self._in_its_place(message):
+            return
         records = [InputRecord(r.offset, r.timestamp, r.key, r.value, r.headers) for r in message.value]
         if message.value[-1].timestamp_type != _LOG_TIME_APPEND:
             _log.warning("producer_timestamps", topic=message.topic, hint="run: licmeter topics apply")
         result = process_batch(records, state, self._config.limits)
         await flush(result, state, self._writer, lambda: self._is_mine(message))
         self._forget_old_days(state, records[-1].received_ms // _DAY_MS)
+        self._expected[message.partition] = result.last_offset + 1
         self._app.consumer.confirm(message)
         self._log_batch(result, len(records))
 
-    def _state(self, partition: int, generation: int) -> PartitionState:
-        if generation != self._generation:
+    async def _state(self, message: ConsumerMessage) -> PartitionState:
+        partition = message.partition
+        if message.generation_id != self._generation:
             # Somebody else may have owned any of our partitions in between.
             self._partitions.clear()
-            self._generation = generation
+            self._read_again.clear()
+            self._generation = message.generation_id
         state = self._partitions.get(partition)
         if state is None:
+            self._expected[partition] = await self._app.consumer.committed(message.tp)
             store = FaustStore(self._tables, partition, self._writer)
             state = load_partition(partition, store, self._config.limits.duplicate_days)
             self._partitions[partition] = state
             _log.info("partition_loaded", partition=partition, remembered_reports=len(state.seen))
         return state
+
+    async def _in_its_place(self, message: ConsumerMessage) -> bool:
+        """Tell whether no record before this batch was passed over; if so, read on from there."""
+        expected, first = self._expected[message.partition], message.value[0].offset
+        if first <= expected:
+            return True
+        servers, most = self._config.bootstrap_servers, self._config.fetch_bytes_max
+        found = await first_offset_from(servers, message.topic, message.partition, expected, most)
+        if found >= first:
+            _log.warning("offsets_without_records", partition=message.partition, expected=expected, first=first)
+            return True
+        _log.warning("records_passed_over", partition=message.partition, expected=expected, first=first)
+        if self._is_mine(message):
+            await self._app.consumer.read_again(message.tp, expected)
+        return False
 
     def _is_mine(self, message: ConsumerMessage) -> bool:
         return bool(

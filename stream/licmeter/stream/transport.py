@@ -11,15 +11,17 @@ Two things differ from stock Faust on purpose:
   committable, and it is called after the flush; Faust's own acknowledgments of batches do nothing.
 - **Gaps.** With one batch in flight per partition, and batches in order, the last confirmed offset is the
   position. Faust's bookkeeping of gaps (which never commits when the first batch is the single record 0) is
-  not used.
+  not used, and neither is its mark of what was read: whether a batch comes in its place is decided where it is
+  counted (`continuity`).
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Final
 
 from faust.serializers.codecs import Codec
 from faust.transport.drivers import TRANSPORTS
-from faust.transport.drivers.aiokafka import Consumer, Transport
+from faust.transport.drivers.aiokafka import Consumer, Transport, ensure_aiokafka_TP
 from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP, ConsumerMessage
 
@@ -48,6 +50,21 @@ class BatchScheduler(DefaultSchedulingStrategy):  # type: ignore[misc]
         yield from super().iterate(singly)
 
 
+class _ReadOffsets(defaultdict[TP, int | None]):
+    """Faust's mark of what was read, which would drop a batch that is read again; kept for changelogs only."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda: None)
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        if not batched(tp.topic):
+            super().__setitem__(tp, offset)
+
+    def update(self, offsets: Any = (), /, **_: Any) -> None:
+        for tp, offset in dict(offsets).items():
+            self[tp] = offset
+
+
 class BatchingConsumer(Consumer):  # type: ignore[misc]
     """Turns lists of records into messages, and commits only what was confirmed."""
 
@@ -70,6 +87,26 @@ class BatchingConsumer(Consumer):  # type: ignore[misc]
             tp,
             generation_id=self.app.consumer_generation_id,
         )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._read_offset = _ReadOffsets()
+
+    async def committed(self, tp: TP) -> int:
+        """Return the offset that the group reads a partition from, as the broker knows it; 0 for a new group."""
+        consumer = self._thread._ensure_consumer()
+        offset: int | None = await self._thread.call_thread(consumer.committed, ensure_aiokafka_TP(tp))
+        return offset or 0
+
+    async def fetched_to(self, tp: TP) -> int:
+        """Return the offset that would be fetched next."""
+        consumer = self._thread._ensure_consumer()
+        position: int = await self._thread.call_thread(consumer.position, ensure_aiokafka_TP(tp))
+        return position
+
+    async def read_again(self, tp: TP, offset: int) -> None:
+        """Go back to an offset; batches that are on their way still come, and are refused where they are counted."""
+        await self._thread.seek_wait({tp: offset})
 
     def confirm(self, message: ConsumerMessage) -> None:
         """Let a batch be committed: its outputs and its state are durable."""

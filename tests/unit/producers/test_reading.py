@@ -113,7 +113,7 @@ def test_blank_lines_count_as_lines_and_a_byte_order_mark_as_nothing() -> None:
         (line(PLAIN | {"organization_id": "300418"}), ["project_id: is not a project of organization_id"]),
         (line(PLAIN | {"project_id": "kiosk"}), ["project_id: "]),
         (line(PLAIN | {"project_id": 5, "report_id": "x" * 65}), ["project_id: ", "report_id: "]),
-        (b'{"counts":{"qr":1' + b"0" * 5_000 + b"}}", ["a field holds what an event cannot"]),
+        (b'{"counts":{"qr":1' + b"0" * 5_000 + b"}}", ["not JSON"]),
         (line({"specversion": "1.0", "type": "license.usage.report.v99"}), ["type: must be license.usage.report.v1"]),
         (line({"specversion": "1.0", "type": "license.usage.report.v1"}), ["id: ", "source: ", "time: ", "data: "]),
         (line({"specversion": "1.0", "type": "license.catalog.v1"}), ["id: ", "data: "]),

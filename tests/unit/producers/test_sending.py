@@ -6,7 +6,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -18,13 +18,17 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from licmeter.producers import sending
 from licmeter.producers.errors import ProducerError, SendError
-from licmeter.producers.sending import send_emissions, send_events
+from licmeter.producers.sending import OffsetSpan, send_events
 from licmeter.producers.simulation import Fleet, load_scenario
 from tests.integration.kafka_fixture import kafka  # noqa: F401 - a fixture
 from tests.unit.producers.simulation.against_core import NOW
 
 PARTITIONS = [0, 1, 2]
 Pair = tuple[bytes | None, bytes | None]
+
+
+class Stored(NamedTuple):
+    offset: int
 
 
 class MemoryBroker:
@@ -39,28 +43,29 @@ class MemoryBroker:
     def create_batch(self) -> BatchBuilder:
         return BatchBuilder(sending.BATCH_BYTES_MAX, 0)
 
-    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[None]:
+    async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[Stored]:
         loop = asyncio.get_running_loop()
         size = batch.size()
+        stored = Stored(len(self.partition(partition)))
         self.batches.append((partition, [(r.key, r.value) for r in DefaultRecordBatch(bytes(batch._build()))]))
         self.waiting_bytes += size
         self.waiting_bytes_max = max(self.waiting_bytes, self.waiting_bytes_max)
-        future: asyncio.Future[None] = loop.create_future()
-        loop.call_later(0.001, self._answer, future, size, self.failing.get(len(self.batches) - 1))
+        future: asyncio.Future[Stored] = loop.create_future()
+        loop.call_later(0.001, self._answer, future, size, self.failing.get(len(self.batches) - 1, stored))
         return future
 
-    def _answer(self, future: asyncio.Future[None], size: int, error: Exception | None) -> None:
+    def _answer(self, future: asyncio.Future[Stored], size: int, answer: Stored | Exception) -> None:
         self.waiting_bytes -= size
-        if error is None:
-            future.set_result(None)
+        if isinstance(answer, Stored):
+            future.set_result(answer)
         else:
-            future.set_exception(error)
+            future.set_exception(answer)
 
     def partition(self, number: int) -> list[Pair]:
         return [pair for partition, pairs in self.batches if partition == number for pair in pairs]
 
 
-async def send(broker: MemoryBroker, records: list[Pair], sent: list[int] | None = None) -> int:
+async def send(broker: MemoryBroker, records: list[Pair], sent: list[int] | None = None) -> list[OffsetSpan]:
     on_sent = None if sent is None else sent.append
     return await sending._Sending(broker, "memory", "t", PARTITIONS, on_sent).run(records)  # type: ignore[arg-type]
 
@@ -73,12 +78,14 @@ def pairs(number: int, size: int = 200) -> list[Pair]:
 async def test_every_partition_keeps_its_order() -> None:
     broker, records = MemoryBroker(), pairs(20_000)
     sent: list[int] = []
-    assert await send(broker, records, sent) == 20_000
+    spans = await send(broker, records, sent)
     partitioner = DefaultPartitioner()
     for number in PARTITIONS:
         expected = [pair for pair in records if partitioner(pair[0], PARTITIONS, PARTITIONS) == number]
         assert expected
         assert broker.partition(number) == expected
+        offsets = [n for s in spans if s.partition == number for n in range(s.first, s.last + 1)]
+        assert sorted(offsets) == list(range(len(expected)))
     assert sent == sorted(sent)
     assert sent[-1] == 20_000
 
@@ -109,14 +116,14 @@ async def test_what_is_on_its_way_has_a_bound() -> None:
 
 async def test_nothing_to_send_is_nothing_sent() -> None:
     broker = MemoryBroker()
-    assert await send(broker, []) == 0
+    assert await send(broker, []) == []
     assert broker.batches == []
 
 
 @pytest.mark.parametrize("error", [MessageSizeTooLargeError("too large"), KafkaTimeoutError()], ids=repr)
 async def test_a_refused_batch_ends_the_run_and_says_what_is_sure(error: Exception) -> None:
     broker = MemoryBroker(dict.fromkeys(range(10, 100), error))
-    with pytest.raises(SendError, match="sending to t at memory ended after .* confirmed records") as caught:
+    with pytest.raises(SendError, match=r"sending to t at memory ended after \d+ confirmed records") as caught:
         await send(broker, pairs(400, size=100_000))
     assert isinstance(caught.value, ProducerError)
     assert caught.value.sent == sum(len(batch) for _, batch in broker.batches[:10])
@@ -196,8 +203,9 @@ async def test_a_real_broker_gets_a_fleets_records_in_their_order(kafka: Any) ->
     fleet = Fleet(scenario, now=NOW, seed=1, run="t")
     expected = list(fleet.emissions())
     async with topic_of(kafka.bootstrap_servers, "sending") as partitions:
-        assert await send_emissions(kafka.bootstrap_servers, expected, topic="sending") == len(expected)
+        spans = await send_events(kafka.bootstrap_servers, expected, topic="sending")
         found = await consume(kafka.bootstrap_servers, partitions)
+    assert sum(span.count for span in spans) == len(expected)
     partitioner = DefaultPartitioner()
     for number in PARTITIONS:
         assert found[number] == [
