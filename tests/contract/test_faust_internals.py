@@ -1,0 +1,147 @@
+"""Pins the private names of Faust and its kin that the stream uses, so that an upgrade fails here and says where."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import faust
+import pytest
+from aiokafka.producer.message_accumulator import BatchBuilder
+from faust.stores.rocksdb import Store
+from faust.streams import Stream
+from faust.transport.consumer import Consumer as BaseConsumer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
+from faust.types import TP, ConsumerMessage
+
+from licmeter.schemas.topics import CATALOGS_CHANGELOG, ORGANIZATIONS_CHANGELOG, SEEN_CHANGELOG, USAGE_EVENTS
+from licmeter.stream import transport
+from licmeter.stream.app import make_app
+from licmeter.stream.config import StreamConfig
+from licmeter.stream.transport import BatchingConsumer, BatchScheduler
+
+EVENTS = TP(USAGE_EVENTS.name, 0)
+CHANGELOG = TP(SEEN_CHANGELOG.name, 0)
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (Consumer._to_message, ["self", "tp", "record"]),
+        (BaseConsumer._new_offset, ["self", "tp"]),
+        (BaseConsumer._add_gap, ["self", "tp", "offset_from", "offset_to"]),
+        (BaseConsumer.ack, ["self", "message"]),
+        (AIOKafkaConsumerThread.seek_wait, ["self", "partitions"]),
+        (AIOKafkaConsumerThread._ensure_consumer, ["self"]),
+        (Store._db_for_partition, ["self", "partition"]),
+        (Store.persisted_offset, ["self", "tp"]),
+        (Stream.noack, ["self"]),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+def test_signatures(function: Any, expected: list[str]) -> None:
+    assert parameters(function) == expected
+
+
+@pytest.mark.parametrize(
+    ("function", "names"),
+    [
+        (BaseConsumer.__init__, ["self._read_offset", "self._acked", "self._unacked_messages"]),
+        (BaseConsumer._filter_tps_with_pending_acks, ["self._acked"]),
+        (BaseConsumer._drain_messages, ["self._read_offset.__getitem__", "self._read_offset.__setitem__"]),
+        (BaseConsumer.getmany, ["self.scheduler.iterate(records)", "self._to_message"]),
+        (Stream._py_aiter, ["value is skipped_value", "event.ack()"]),  # why acknowledgments of batches do nothing
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+def test_names_within(function: Any, names: list[str]) -> None:
+    source = inspect.getsource(function)
+    assert [name for name in names if name not in source] == []
+
+
+def test_the_store_keeps_its_offset_under_a_known_key() -> None:
+    assert Store.offset_key == b"__faust\0offset__"
+
+
+def test_source_records_come_as_lists_and_changelogs_one_by_one() -> None:
+    polled = {EVENTS: ["a", "b"], CHANGELOG: ["c", "d"]}
+    assert list(BatchScheduler().iterate(polled)) == [(EVENTS, ["a", "b"]), (CHANGELOG, "c"), (CHANGELOG, "d")]
+
+
+@pytest.fixture
+async def app(tmp_path: Path) -> AsyncIterator[faust.App]:
+    made = make_app(StreamConfig("127.0.0.1:1", 4, tmp_path))
+    yield made
+    # Faust makes the loop of its consumer's thread at once, and closes it only when the thread was started.
+    made.consumer._thread.thread_loop.close()
+
+
+async def test_the_app_is_wired_as_meant(app: faust.App) -> None:
+    assert type(app.transport) is transport.BatchTransport
+    assert type(app.consumer) is BatchingConsumer
+    assert isinstance(app.consumer.scheduler, BatchScheduler)
+    assert {table.changelog_topic_name for table in app.tables.values()} == {
+        ORGANIZATIONS_CHANGELOG.name,
+        CATALOGS_CHANGELOG.name,
+        SEEN_CHANGELOG.name,
+    }
+    assert all(isinstance(table.data, Store) for table in app.tables.values())
+    assert app.conf.consumer_auto_offset_reset == "earliest"
+
+
+def batch(app: faust.App, last: int, generation: int = 1) -> ConsumerMessage:
+    app.consumer_generation_id = 1
+    records = [SimpleNamespace(offset=n, timestamp=1, timestamp_type=1) for n in range(last + 1)]
+    message = app.consumer._to_message(EVENTS, records)
+    message.generation_id = generation
+    return message
+
+
+async def test_only_a_confirmed_batch_can_be_committed(app: faust.App) -> None:
+    consumer, message = app.consumer, batch(app, last=7)
+    assert (message.offset, len(message.value)) == (7, 8)
+    consumer.ack(message)
+    assert consumer._filter_committable_offsets([EVENTS]) == {}
+    consumer.confirm(message)
+    assert consumer._filter_committable_offsets([EVENTS]) == {EVENTS: 8}
+
+
+async def test_a_batch_of_an_older_generation_cannot_be_confirmed(app: faust.App) -> None:
+    message = batch(app, last=7, generation=0)
+    app.consumer.confirm(message)
+    assert app.consumer._filter_committable_offsets([EVENTS]) == {}
+
+
+async def test_a_single_first_record_can_be_committed(app: faust.App) -> None:
+    app.consumer.confirm(batch(app, last=0))
+    assert app.consumer._filter_committable_offsets([EVENTS]) == {EVENTS: 1}
+
+
+async def test_batches_that_are_read_again_are_not_dropped(app: faust.App) -> None:
+    read = app.consumer._read_offset
+    read[EVENTS] = 100
+    read[CHANGELOG] = 100
+    read.update({EVENTS: 5})
+    assert (read[EVENTS], read[CHANGELOG]) == (None, 100)
+
+
+def test_a_kafka_batch_says_when_it_is_full_and_takes_any_first_record() -> None:
+    builder = BatchBuilder(1_000, 0)
+    assert builder.append(key=b"k", value=b"x" * 5_000, timestamp=None) is not None
+    assert builder.append(key=b"k", value=b"x", timestamp=None) is None
+    assert builder.record_count() == 1
+
+
+async def test_the_future_of_a_batch_has_its_first_offset() -> None:
+    from aiokafka.producer.message_accumulator import MessageBatch
+    from aiokafka.structs import TopicPartition
+
+    made = MessageBatch(TopicPartition("t", 0), BatchBuilder(1_000, 0), 10, 0)
+    made.done(base_offset=42)
+    assert (await asyncio.wait_for(made.future, 1)).offset == 42
