@@ -146,10 +146,17 @@ def test_an_unknown_project_is_refused(cli: Cli) -> None:
     assert "not in the catalog" in cli("import", "lmstat", "-", "--project", "1-x", stdin=LMSTAT, code=2)
 
 
-@pytest.mark.parametrize("command", [("stats",), ("license", "list"), ("topics", "apply"), ("migrate",)], ids=str)
+@pytest.mark.parametrize(
+    "command", [("stats",), ("license", "list"), ("topics", "apply"), ("migrate",), ("stream",), ("sink",)], ids=str
+)
 def test_without_services_there_is_a_message_and_exit_code_3(cli: Cli, command: tuple[str, ...]) -> None:
     nowhere = {"LICMETER_KAFKA__BOOTSTRAP_SERVERS": "127.0.0.1:1", "LICMETER_CLICKHOUSE__URL": "http://127.0.0.1:1"}
     assert "running" in cli(*command, code=3, **nowhere)
+
+
+@pytest.mark.parametrize("command", ["stream", "sink"])
+def test_topics_that_are_cut_otherwise_are_refused(cli: Cli, command: str) -> None:
+    assert "has 4 partitions, the settings say 7" in cli(command, code=3, LICMETER_KAFKA__PARTITIONS="7")
 
 
 def test_wrong_settings_are_named_all_at_once(cli: Cli) -> None:

@@ -70,10 +70,10 @@ def assert_equal(results: Results, oracle: Oracle, log: list[InputRecord]) -> No
     units: dict[tuple[str, str, str], int] = {}
     for row in results.rows.values():
         organization_id, project_id, _, _, _, _, feature, outcome = row[:8]
-        if outcome != "duplicate" and feature:
+        if outcome != "duplicate":
             key = (organization_id, project_id, feature)
             units[key] = units.get(key, 0) + row[9]
-    assert units == {key: value for key, value in oracle.units.items() if value}
+    assert {key: value for key, value in units.items() if value} == {k: v for k, v in oracle.units.items() if v}
     reports_in_rows = sum(1 for _, _, line in results.rows if line == 0)
     catalogs_in_log = sum(1 for entry in log if b'"license.catalog.v1"' in (entry.value or b""))
     assert reports_in_rows + len(results.rejects) + catalogs_in_log == len(log)  # invariant 7

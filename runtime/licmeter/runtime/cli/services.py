@@ -5,9 +5,11 @@ import signal
 import threading
 from typing import Annotated
 
+import structlog
 import typer
 
 from licmeter.runtime.cli.output import errors, print_json
+from licmeter.runtime.errors import ServiceError
 from licmeter.runtime.logs import configure_logging
 from licmeter.runtime.parent import end_with_parent
 from licmeter.runtime.settings import Settings, load_settings
@@ -57,6 +59,7 @@ def stream(parent_pipe: ParentPipe = None, check: CheckOnly = False) -> None:
     if check:
         _say_checked(settings)
         return
+    _require_topics(settings)
     raise typer.Exit(run_worker(config))
 
 
@@ -70,6 +73,8 @@ def sink(parent_pipe: ParentPipe = None, check: CheckOnly = False) -> None:
     if check:
         _say_checked(settings)
         return
+
+    _require_topics(settings)
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -100,6 +105,31 @@ def up(
             for event in stack.check():
                 errors.print(f"licmeter: {event}", style="yellow", highlight=False)
         errors.print("licmeter: stopping", highlight=False)
+
+
+def _require_topics(settings: Settings) -> None:
+    """Refuse to start on topics that are missing or cut otherwise; say what else differs.
+
+    Raises `ServiceError` also when Kafka cannot be reached.
+    """
+    from licmeter.runtime.stack import apply_topic_table
+
+    reports = apply_topic_table(settings, dry_run=True)
+    missing = [report.name for report in reports if report.action == "missing"]
+    if missing:
+        raise ServiceError(
+            f"there are no topics {', '.join(missing)}", service="kafka", hint="`licmeter topics apply` creates them"
+        )
+    cut = [report for report in reports if report.partitions != settings.kafka.partitions]
+    if cut:
+        raise ServiceError(
+            f"topic {cut[0].name} has {cut[0].partitions} partitions, the settings say {settings.kafka.partitions}",
+            service="kafka",
+            hint="set LICMETER_KAFKA__PARTITIONS to that; an organization must not change its partition",
+        )
+    for report in reports:
+        for difference in report.differences:
+            structlog.get_logger("licmeter").warning("topic_differs", topic=report.name, difference=difference)
 
 
 def _say_running(settings: Settings, as_json: bool) -> None:
