@@ -18,7 +18,7 @@ from licmeter.schemas.topics import LICENSE_COUNTERS
 from licmeter.stream.batch import InputRecord
 from tests.support.oracle import Oracle, count
 
-WAIT_S_MAX = 60.0
+WAIT_S_MAX = 150.0
 
 
 def make_settings(data_dir: Path, **stream: Any) -> Settings:
