@@ -18,6 +18,7 @@ from pydantic import BaseModel, SecretStr
 from licmeter.runtime.cli.main import app
 from licmeter.runtime.kafka.config import BrokerConfig, server_properties
 from licmeter.runtime.settings import Settings
+from licmeter.schemas.topics import ALL_TOPICS
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
@@ -72,13 +73,16 @@ def value_at(settings: Settings, variable: str) -> str:
 SETTING_NAMES = frozenset(setting_names(Settings, "LICMETER_"))
 
 
-def test_the_services_are_those_that_the_system_needs() -> None:
-    assert set(SERVICES) == {"kafka", "clickhouse", "topics", "migrate", "stream-1", "stream-2", "sink"}
+def test_services_that_run_are_started_again() -> None:
+    once = {"topics", "migrate"}
+    running = {"kafka", "clickhouse", "stream-1", "stream-2", "sink"}
+    policies = dict.fromkeys(once, "no") | dict.fromkeys(running, "unless-stopped")
+    assert {name: each["restart"] for name, each in SERVICES.items()} == policies
 
 
 @each_of_ours
 def test_the_command_line_parses(service: str) -> None:
-    command, arguments = typer.main.get_command(app), list(SERVICES[service]["command"])
+    command, arguments = typer.main.get_command(app), [*SERVICES[service]["command"]]
     while hasattr(command, "commands"):
         command = command.commands[arguments.pop(0)]
     with command.make_context(command.name, arguments) as context:
@@ -112,15 +116,12 @@ def test_each_worker_has_its_own_identity_and_state(monkeypatch: pytest.MonkeyPa
     assert len({each.stream.instance_id for each in settings}) == len(streams) == 2
     mounts = [dict(volume.split(":") for volume in SERVICES[name]["volumes"]) for name in streams]
     assert len({volume for mount in mounts for volume in mount}) == len(streams)
-    assert all(
-        str(each.data_dir) in mount.values() for each, mount in zip(settings, mounts, strict=True)
-    ), "the state must be on the volume"
+    for each, mount in zip(settings, mounts, strict=True):
+        assert str(each.data_dir) in mount.values(), "the state must be on the volume"
 
 
 @pytest.mark.parametrize("variables", [{}, {"LICMETER_CLICKHOUSE__PASSWORD": "other"}], ids=["default", "given"])
-def test_the_server_and_its_clients_have_one_user(
-    variables: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_server_and_its_clients_have_one_user(variables: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     server = environment("clickhouse", variables)
     client = settings_of("sink", monkeypatch, variables).clickhouse
     assert client.password.get_secret_value() == server["CLICKHOUSE_PASSWORD"] != ""
@@ -135,7 +136,7 @@ def test_images_are_pinned(service: str) -> None:
 
 def test_images_have_the_versions_that_are_embedded() -> None:
     jars = (ROOT / "runtime/licmeter/runtime/kafka/jars.lock").read_text()
-    (kafka,) = re.findall(r"^org\.apache\.kafka:kafka-clients:(\S+)", jars, re.MULTILINE)
+    (kafka,) = re.findall(r"kafka-clients:(\S+)", jars)
     (chdb,) = re.findall(r"^chdb-core==(\d+\.\d+)", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     assert SERVICES["kafka"]["image"] == f"apache/kafka:{kafka}"
     assert SERVICES["clickhouse"]["image"].startswith(f"clickhouse/clickhouse-server:{chdb}.")
@@ -168,11 +169,6 @@ def test_services_wait_for_what_they_need(service: str, needs: set[str]) -> None
     assert set(SERVICES[service]["depends_on"]) == needs
 
 
-@each_service
-def test_services_that_run_are_started_again(service: str) -> None:
-    assert SERVICES[service]["restart"] == ("no" if service in ("topics", "migrate") else "unless-stopped")
-
-
 def test_volumes_are_declared_and_used() -> None:
     used = {volume.split(":")[0] for each in SERVICES.values() for volume in each.get("volumes", ())}
     assert used == set(COMPOSE["volumes"])
@@ -200,13 +196,16 @@ def test_kafka_is_found_from_containers_and_from_the_host(monkeypatch: pytest.Mo
 
 def test_the_broker_is_set_up_as_the_embedded_one() -> None:
     embedded = server_properties(BrokerConfig(port=9092, controller_port=9093, log_dir=Path("unused")))
-    differs = {"listeners", "advertised.listeners", "listener.security.protocol.map", "controller.quorum.voters"}
-    differs |= {"log.dirs"}
-    not_broker = {"KAFKA_HEAP_OPTS"}
-    for variable in KAFKA.keys() - not_broker:
+    differs = {"listener.security.protocol.map", "listeners", "advertised.listeners", "controller.quorum.voters"}
+    for variable in KAFKA.keys() - {"KAFKA_HEAP_OPTS"}:
         setting = variable.removeprefix("KAFKA_").lower().replace("_", ".")
         assert setting in embedded
-        assert setting in differs or KAFKA[variable] == embedded[setting]
+        assert setting in differs | {"log.dirs"} or KAFKA[variable] == embedded[setting]
+
+
+def test_the_broker_takes_the_largest_record_that_a_topic_allows() -> None:
+    largest = max(int(topic.config.get("max.message.bytes", 0)) for topic in ALL_TOPICS)
+    assert int(KAFKA["KAFKA_MESSAGE_MAX_BYTES"]) >= largest
 
 
 def test_the_image_is_pinned_and_built_in_stages() -> None:
@@ -222,15 +221,14 @@ def test_the_image_runs_our_command_as_nobody_special() -> None:
     (user,) = re.findall(r"^USER (\d+):\d+$", final, re.MULTILINE)
     assert int(user) > 0
     assert f"--uid {user}" in final
-    (entrypoint,) = re.findall(r"^ENTRYPOINT (\[.*\])$", final, re.MULTILINE)
-    (command,) = json.loads(entrypoint)
+    (command,) = json.loads(re.findall(r"^ENTRYPOINT (\[.*\])$", final, re.MULTILINE)[0])
     assert command in PROJECT["scripts"]
     assert command in entry_points(group="console_scripts").names
 
 
 def test_the_image_takes_its_tools_and_packages_from_the_lock() -> None:
-    (version,) = re.findall(r"^uv_version=(\S+)", (ROOT / "scripts/bootstrap.sh").read_text(), re.MULTILINE)
-    assert f"uv=={version}" in DOCKERFILE
+    (uv,) = re.findall(r"uv_version=(\d\S+)", (ROOT / "scripts/bootstrap.sh").read_text())
+    assert f"uv=={uv}\n" in DOCKERFILE
     assert DOCKERFILE.count("uv pip install --require-hashes -c requirements.lock") == 2
     assert DOCKERFILE.count("uv pip install") == 3, "the third is our own wheel, without dependencies"
 

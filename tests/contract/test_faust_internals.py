@@ -2,19 +2,25 @@
 
 import asyncio
 import inspect
+import re
 from collections.abc import AsyncIterator
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import faust
+import faust.streams
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
+from faust.events import Event
 from faust.stores.rocksdb import Store
 from faust.streams import Stream
 from faust.transport.consumer import Consumer as BaseConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP, ConsumerMessage
+from rocksdict import Rdict
 
 from licmeter.schemas.topics import CATALOGS_CHANGELOG, ORGANIZATIONS_CHANGELOG, SEEN_CHANGELOG, USAGE_EVENTS
 from licmeter.stream import transport
@@ -24,6 +30,17 @@ from licmeter.stream.transport import BatchingConsumer, BatchScheduler
 
 EVENTS = TP(USAGE_EVENTS.name, 0)
 CHANGELOG = TP(SEEN_CHANGELOG.name, 0)
+
+
+@pytest.mark.parametrize(
+    ("package", "series"),
+    [("faust-streaming", "0.15.3"), ("mode-streaming", "0.7.1"), ("aiokafka", "0.14"), ("rocksdict", "0.3")],
+)
+def test_versions(package: str, series: str) -> None:
+    """What is pinned here was read in these versions; a new one means reading again."""
+    lock = (Path(__file__).parents[2] / "requirements.lock").read_text()
+    assert f"{version(package)}.".startswith(f"{series}.")
+    assert re.findall(rf"^{package}==(\S+)", lock, re.MULTILINE) == [version(package)]
 
 
 def parameters(function: Any) -> list[str]:
@@ -42,6 +59,11 @@ def parameters(function: Any) -> list[str]:
         (Store._db_for_partition, ["self", "partition"]),
         (Store.persisted_offset, ["self", "tp"]),
         (Stream.noack, ["self"]),
+        (AIOKafkaProducer.create_batch, ["self"]),
+        (AIOKafkaProducer.send_batch, ["self", "batch", "topic", "partition"]),
+        (BatchBuilder.append, ["self", "timestamp", "key", "value", "headers"]),
+        (Rdict.items, ["self", "backwards", "from_key", "read_opt"]),
+        (Rdict.delete_range, ["self", "begin", "end", "write_opt"]),
     ],
     ids=lambda value: getattr(value, "__qualname__", ""),
 )
@@ -55,6 +77,7 @@ def test_signatures(function: Any, expected: list[str]) -> None:
         (BaseConsumer.__init__, ["self._read_offset", "self._acked", "self._unacked_messages"]),
         (BaseConsumer._filter_tps_with_pending_acks, ["self._acked"]),
         (BaseConsumer._drain_messages, ["self._read_offset.__getitem__", "self._read_offset.__setitem__"]),
+        (BaseConsumer.on_partitions_revoked, ["self._acked.pop(tp, None)"]),  # what was confirmed is of one ownership
         (BaseConsumer.getmany, ["self.scheduler.iterate(records)", "self._to_message"]),
         (Stream._py_aiter, ["value is skipped_value", "event.ack()"]),  # why acknowledgments of batches do nothing
     ],
@@ -145,3 +168,50 @@ async def test_the_future_of_a_batch_has_its_first_offset() -> None:
     made = MessageBatch(TopicPartition("t", 0), BatchBuilder(1_000, 0), 10, 0)
     made.done(base_offset=42)
     assert (await asyncio.wait_for(made.future, 1)).offset == 42
+
+
+async def run_stream(app: faust.App, message: ConsumerMessage, *, acks: bool) -> dict[TP, int]:
+    """Let a stream take one message; return what could be committed then."""
+    topic = app.topic(EVENTS.topic)
+    app.topics.acking_topics.add(EVENTS.topic)  # as when the app has started
+    app.flow_control.resume()
+    message.incref()
+    stream = app.stream(topic) if acks else app.stream(topic).noack()
+    events = stream.events()
+    stream.channel.queue.put_nowait(Event(app, None, message.value, (), message))
+    two = [asyncio.ensure_future(anext(events))]
+    for _ in range(20):  # turns of the loop; a stream takes a few for each message
+        await asyncio.sleep(0)
+        if two[-1].done() and len(two) < 2:
+            two.append(asyncio.ensure_future(anext(events)))
+    two[-1].cancel()
+    await asyncio.gather(*two, return_exceptions=True)
+    await events.aclose()
+    committable: dict[TP, int] = app.consumer._filter_committable_offsets([EVENTS])
+    return committable
+
+
+python_streams = pytest.mark.parametrize("python", [True, False], ids=["python", "cython"])
+
+
+@python_streams
+@pytest.mark.parametrize("generation", [0, 1], ids=["skipped", "delivered"])
+async def test_a_stream_commits_no_batch(
+    app: faust.App, python: bool, generation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if python:
+        monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
+    assert await run_stream(app, batch(app, last=7, generation=generation), acks=False) == {}
+
+
+async def test_stock_python_streams_commit_what_they_skipped(app: faust.App, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Why `ack` is overridden: `noack` does not cover what is skipped."""
+    monkeypatch.setattr(faust.streams, "_CStreamIterator", None)
+    monkeypatch.setattr(BatchingConsumer, "ack", Consumer.ack)
+    assert await run_stream(app, batch(app, last=7, generation=0), acks=False) == {EVENTS: 8}
+
+
+@pytest.mark.skipif(faust.streams._CStreamIterator is None, reason="this Faust has no compiled streams")
+async def test_compiled_streams_commit_without_asking_the_consumer(app: faust.App) -> None:
+    """Why the agent takes `noack`: compiled streams write to `_acked` themselves, past our `ack`."""
+    assert await run_stream(app, batch(app, last=7), acks=True) == {EVENTS: 8}

@@ -1,6 +1,6 @@
-"""One contract over all adapters of `PartitionStore`, with what only the durable one promises."""
+"""One contract over all adapters of `PartitionStore`, and of `DuplicateMemory`; and what only durable ones promise."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -8,11 +8,13 @@ from faust.types import TP
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from licmeter.metering.duplicates import DictMemory
 from licmeter.schemas.topics import changelog_name
 from licmeter.stream.app import make_app
 from licmeter.stream.config import StreamConfig
 from licmeter.stream.kafka import OffsetRange
 from licmeter.stream.outputs import OutputRecord
+from licmeter.stream.seen import SeenIndex
 from licmeter.stream.segments import day_bound, segment_key
 from licmeter.stream.store import CATALOGS, ORGANIZATIONS, SEEN, Change, MemoryStore, PartitionStore, record_key
 from licmeter.stream.tables import FaustStore
@@ -29,8 +31,8 @@ class StandInWriter:
         self.fails = False
         self.others_write_within = False
 
-    def somebody_writes(self, topic: str, partition: int = PARTITION, records: int = 1) -> None:
-        self.logs.setdefault(TP(topic, partition), []).extend([None] * records)
+    def somebody_writes(self, topic: str) -> None:
+        self.logs.setdefault(TP(topic, PARTITION), []).append(None)
 
     async def append(self, topic: str, partition: int, records: Iterable[OutputRecord]) -> OffsetRange:
         if self.fails:
@@ -50,16 +52,13 @@ class Durable:
     def __init__(self, folder: Path) -> None:
         self.writer = StandInWriter()
         self._config = StreamConfig(bootstrap_servers="127.0.0.1:9", partitions=2, data_dir=folder)
-        self._open()
-
-    def _open(self) -> None:
         self.tables = dict(make_app(self._config).tables)
 
     def store(self, partition: int = PARTITION) -> FaustStore:
         return FaustStore(self.tables, partition, self.writer)
 
-    def complete_to(self, table: str, partition: int = PARTITION) -> int | None:
-        offset: int | None = self.tables[table].data.persisted_offset(TP(changelog_name(table), partition))
+    def complete_to(self, table: str) -> int | None:
+        offset: int | None = self.tables[table].data.persisted_offset(TP(changelog_name(table), PARTITION))
         return offset
 
     def close(self) -> None:
@@ -68,11 +67,11 @@ class Durable:
 
     def reopen(self) -> None:
         self.close()
-        self._open()
+        self.tables = dict(make_app(self._config).tables)
 
 
-@pytest.fixture()
-async def durable(tmp_path: Path) -> Iterator[Durable]:
+@pytest.fixture
+async def durable(tmp_path: Path) -> AsyncIterator[Durable]:
     # Async, because a Faust app takes the running loop; otherwise it makes one that nobody closes.
     tables = Durable(tmp_path)
     yield tables
@@ -110,9 +109,7 @@ class TestPartitionStore:
         ("prefix", "expected"),
         [(b"a\0", [A5, A6]), (b"a", [A5, A6, record_key("ab", 1)]), (b"b\0", [B5]), (b"c", []), (b"\xff", [])],
     )
-    async def test_iterates_over_a_prefix(
-        self, store: PartitionStore, prefix: bytes, expected: list[bytes]
-    ) -> None:
+    async def test_iterates_over_a_prefix(self, store: PartitionStore, prefix: bytes, expected: list[bytes]) -> None:
         await store.write(ORGANIZATIONS, [(key, key) for key in (B5, record_key("ab", 1), A6, A5)])
         assert list(store.items(ORGANIZATIONS, prefix)) == [(key, key) for key in expected]
 
@@ -179,8 +176,7 @@ class TestDurableStore:
 
     async def test_keeps_partitions_apart(self, durable: Durable) -> None:
         await durable.store(0).write(CATALOGS, [(A5, b"one")])
-        assert durable.store(1).get(CATALOGS, A5) is None
-        assert durable.complete_to(CATALOGS, 1) is None
+        assert (durable.store(1).get(CATALOGS, A5), durable.complete_to(CATALOGS)) == (None, None)
 
     async def test_is_as_it_was_when_opened_again(self, durable: Durable) -> None:
         await durable.store().write(CATALOGS, [(A5, b"one"), (A6, b"two"), (A5, None)])
@@ -208,9 +204,7 @@ class TestHowFarTheLocalCopyIsComplete:
         assert marks == [2, 3, 5]
 
     @pytest.mark.parametrize("happens", [write_one, write_within], ids=["before", "within"])
-    async def test_stands_where_somebody_else_wrote(
-        self, durable: Durable, happens: Callable[[Durable], None]
-    ) -> None:
+    async def test_stands_where_somebody_else_wrote(self, durable: Durable, happens: Callable[[Durable], None]) -> None:
         await durable.store().write(CATALOGS, [(A5, b"v")])
         happens(durable)
         for value in (b"w", b"x"):
@@ -229,3 +223,24 @@ class TestHowFarTheLocalCopyIsComplete:
         durable.tables[CATALOGS].data.set_persisted_offset(TP(changelog_name(CATALOGS), PARTITION), 1)
         await durable.store().write(CATALOGS, [(A6, b"v")])
         assert durable.complete_to(CATALOGS) == 2
+
+
+#: Few identities, so that they meet again; with halves in common, as runs are sorted by the first half alone.
+IDENTITIES = st.builds(lambda high, low: bytes([high]) * 8 + bytes([low]) * 8, st.integers(0, 2), st.integers(0, 3))
+REPORTS = st.lists(st.tuples(IDENTITIES, st.sampled_from([b"content1", b"content2"])), max_size=8)
+
+
+@given(batches=st.lists(st.tuples(st.integers(0, 2), REPORTS), max_size=8), fresh_max=st.integers(0, 4))
+def test_memories_of_reports_answer_alike(batches: list[tuple[int, list[tuple[bytes, bytes]]]], fresh_max: int) -> None:
+    """Used as `meter_report` does: asked first, and told only what was not known."""
+    reference, index, day = DictMemory(3), SeenIndex(3, fresh_max=fresh_max), 20_000
+    for days, reports in batches:
+        day += days
+        index.prefetch([identity for identity, _ in reports])
+        for identity, content in reports:
+            known = reference.get(identity, day)
+            assert index.get(identity, day) == known
+            if known is None:
+                reference.add(identity, content, day)
+                index.add(identity, content, day)
+        index.drop_days_before(day - 3)
