@@ -1,11 +1,14 @@
 """The peer: an ordinary Faust agent that adds up counts per key, one event at a time. No checks, no duplicates.
 
-Run as a process: bootstrap servers, number of events, data folder. Prints the seconds from its first to its last event.
+Run as a process: bootstrap servers, number of events, data folder, and where the sums are: `table` (a Faust table in
+memory with its changelog, which survives a crash) or `dict` (which does not). Prints the seconds from its first to its
+last event.
 """
 
 import os
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,9 @@ import faust
 from licmeter.schemas.topics import USAGE_EVENTS
 
 
-def make_app(bootstrap_servers: str, events: int, data_dir: Path) -> faust.App:
+def make_app(bootstrap_servers: str, events: int, data_dir: Path, kind: str) -> faust.App:
     app = faust.App(
-        "stock-faust-sum",
+        f"stock-faust-{kind}",
         broker=[f"kafka://{server}" for server in bootstrap_servers.split(",")],
         store="memory://",
         datadir=data_dir,
@@ -26,7 +29,7 @@ def make_app(bootstrap_servers: str, events: int, data_dir: Path) -> faust.App:
         consumer_auto_offset_reset="earliest",
     )
     topic = app.topic(USAGE_EVENTS.name, key_serializer="raw", value_serializer="json")
-    sums = app.Table("sums", default=int, partitions=4, key_type=bytes)
+    sums: Any = app.Table("sums", default=int, partitions=4, key_type=bytes) if kind == "table" else defaultdict(int)
 
     @app.agent(topic)
     async def add(stream: Any) -> None:
@@ -44,6 +47,6 @@ def make_app(bootstrap_servers: str, events: int, data_dir: Path) -> faust.App:
 
 
 if __name__ == "__main__":
-    servers, count, folder = sys.argv[1:4]
-    worker = faust.Worker(make_app(servers, int(count), Path(folder)), loglevel="WARNING", redirect_stdouts=False)
+    servers, count, folder, kind = sys.argv[1:5]
+    worker = faust.Worker(make_app(servers, int(count), Path(folder), kind), loglevel="WARNING", redirect_stdouts=False)
     worker.execute_from_commandline()

@@ -16,8 +16,8 @@ from licmeter.stream.segments import ENTRY_BYTES
 
 __all__ = ["FRESH_MAX", "SeenIndex"]
 
-#: Reports in the dictionary: about 250 bytes each, so 50 MB at most.
-FRESH_MAX: Final = 200_000
+#: Reports in the dictionary: about 250 bytes each, so 12 MB at most for each partition.
+FRESH_MAX: Final = 50_000
 
 _ENTRY: Final = np.dtype([("high", ">u8"), ("low", ">u8"), ("content", ">u8")])
 _Words = NDArray[np.uint64]
