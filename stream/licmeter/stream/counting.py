@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import faust
 import structlog
+from aiokafka.errors import KafkaError
+from faust.exceptions import ConsumerNotStarted
 from faust.types import ConsumerMessage
 
 from licmeter.schemas.topics import USAGE_EVENTS
@@ -75,6 +77,13 @@ class Counting:
         idle_s = asyncio.get_running_loop().time() - self._last_batch_at
         if self._busy or idle_s < IDLE_S or self._failed or self._app.in_recovery:
             return
+        try:
+            await self._read_undelivered(consumer)
+        except (KafkaError, ConsumerNotStarted) as error:
+            # A rebalance began in between; the next look comes in a moment.
+            _log.info("progress_not_checked", error=repr(error))
+
+    async def _read_undelivered(self, consumer: Any) -> None:
         for tp in [each for each in consumer.assignment() if each.topic == USAGE_EVENTS.name]:
             fetched = await consumer.fetched_to(tp)
             loaded = self._generation == self._app.consumer_generation_id and tp.partition in self._partitions
