@@ -60,6 +60,8 @@ def blocks(first: int, rows: int) -> list[BlockRecord]:
         [number % 100 for number in numbers],
         [0] * rows,
         [0] * rows,
+        ["quota"] * rows,
+        [0] * rows,
         [1] * rows,
         [False] * rows,
         [False] * rows,

@@ -22,7 +22,15 @@ from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP, ConsumerMessage
 from rocksdict import Rdict
 
-from licmeter.schemas.topics import CATALOGS_CHANGELOG, ORGANIZATIONS_CHANGELOG, SEEN_CHANGELOG, USAGE_EVENTS
+from licmeter.schemas.topics import (
+    CATALOGS_CHANGELOG,
+    FACTS_CHANGELOG,
+    LEVELS_CHANGELOG,
+    ORGANIZATIONS_CHANGELOG,
+    SEEN_CHANGELOG,
+    SLOTS_CHANGELOG,
+    USAGE_EVENTS,
+)
 from licmeter.stream import transport
 from licmeter.stream.app import make_app
 from licmeter.stream.config import StreamConfig
@@ -113,6 +121,9 @@ async def test_the_app_is_wired_as_meant(app: faust.App) -> None:
         ORGANIZATIONS_CHANGELOG.name,
         CATALOGS_CHANGELOG.name,
         SEEN_CHANGELOG.name,
+        FACTS_CHANGELOG.name,
+        SLOTS_CHANGELOG.name,
+        LEVELS_CHANGELOG.name,
     }
     assert all(isinstance(table.data, Store) for table in app.tables.values())
     assert app.conf.consumer_auto_offset_reset == "earliest"

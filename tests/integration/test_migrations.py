@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from licmeter.runtime.clickhouse import EmbeddedClickHouse
+from licmeter.schemas.alerts import Breach, Condition, UsageAlert
 from licmeter.schemas.attribution import COLUMNS
+from licmeter.schemas.authorization_rows import AUTHORIZATION_SCHEMA
 from licmeter.schemas.counters import ItemCounters, OrganizationCounters
 from licmeter.sinks.migrate import MIGRATIONS_DIR, MigrationError, migrate
 from licmeter.sinks.rejected import REJECTED_SCHEMA
@@ -14,7 +16,20 @@ from licmeter.sinks.target import ClickHouseTarget
 
 pytestmark = pytest.mark.integration
 
-NAMES = ("001_usage_attributed", "002_license_counters", "003_organization_counters", "004_usage_rejected")
+NAMES = (
+    "001_usage_attributed",
+    "002_license_counters",
+    "003_organization_counters",
+    "004_usage_rejected",
+    "005_attribution_tier",
+    "006_authorizations",
+    "007_item_counters_charge_ways",
+    "008_organization_authorizations",
+    "009_breaches",
+    "010_usage_alerts",
+)
+#: What the first version had.
+FIRST = NAMES[:4]
 
 
 @pytest.fixture
@@ -41,19 +56,19 @@ def test_the_database_is_created_and_a_second_run_has_nothing_to_do(target: Clic
 def test_a_new_migration_is_applied_alone(target: ClickHouseTarget, tmp_path: Path) -> None:
     directory = _copy(tmp_path)
     migrate(target, directory=directory)
-    (directory / "005_more.sql").write_text("CREATE TABLE IF NOT EXISTS more (x UInt8) ENGINE = MergeTree ORDER BY x;")
-    assert migrate(target, dry_run=True, directory=directory).pending == ("005_more",)
-    assert migrate(target, directory=directory).applied == ("005_more",)
+    (directory / "011_more.sql").write_text("CREATE TABLE IF NOT EXISTS more (x UInt8) ENGINE = MergeTree ORDER BY x;")
+    assert migrate(target, dry_run=True, directory=directory).pending == ("011_more",)
+    assert migrate(target, directory=directory).applied == ("011_more",)
 
 
 def test_a_migration_that_failed_half_way_can_be_mended(target: ClickHouseTarget, tmp_path: Path) -> None:
     directory = _copy(tmp_path)
     good = "CREATE TABLE IF NOT EXISTS more (x UInt8) ENGINE = MergeTree ORDER BY x;\n"
-    (directory / "005_more.sql").write_text(good + "CREATE TABLE IF NOT EXISTS bad (x NoSuchType) ENGINE = Memory;")
+    (directory / "011_more.sql").write_text(good + "CREATE TABLE IF NOT EXISTS bad (x NoSuchType) ENGINE = Memory;")
     with pytest.raises(MigrationError, match="NoSuchType"):
         migrate(target, directory=directory)
-    (directory / "005_more.sql").write_text(good)
-    assert migrate(target, directory=directory).applied == ("005_more",)
+    (directory / "011_more.sql").write_text(good)
+    assert migrate(target, directory=directory).applied == ("011_more",)
 
 
 def test_a_changed_migration_is_refused(target: ClickHouseTarget, tmp_path: Path) -> None:
@@ -77,6 +92,14 @@ def test_a_server_that_is_not_there_is_named(target: ClickHouseTarget) -> None:
         ("license_counters", set(ItemCounters.model_fields) - {"kind"}),
         ("organization_counters", set(OrganizationCounters.model_fields) - {"kind"}),
         ("usage_rejected", set(REJECTED_SCHEMA.names)),
+        ("authorizations", set(AUTHORIZATION_SCHEMA.names)),
+        ("breaches", {*Breach.model_fields, "identity_day"}),
+        (
+            "usage_alerts",
+            # Whom it was sent to is not stored.
+            {*UsageAlert.model_fields, *(f"conditions.{name}" for name in Condition.model_fields), "condition_count"}
+            - {"conditions", "recipients"},
+        ),
     ],
 )
 def test_columns_have_the_names_of_the_contracts(
@@ -86,6 +109,34 @@ def test_columns_have_the_names_of_the_contracts(
     found = {row[0] for row in client.query(f"DESCRIBE TABLE {table}").result_rows}
     client.close()
     assert found == columns | {"ingested_at"}
+
+
+def test_rows_of_the_first_version_get_the_values_of_what_came_later(target: ClickHouseTarget, tmp_path: Path) -> None:
+    """It counted cumulative items only, whose parts tell the tier."""
+    directory = tmp_path / "first"
+    directory.mkdir()
+    for name in FIRST:
+        shutil.copy(MIGRATIONS_DIR / f"{name}.sql", directory)
+    migrate(target, directory=directory)
+    client = target.connect(final=1)
+    client.command(
+        "INSERT INTO usage_attributed (line, slot, item_id, in_quota, in_grace, over) VALUES "
+        "(0, '2031-03-08 10:00:00', '', 0, 0, 0), (1, '2031-03-08 10:00:00', 'i', 5, 0, 0), "
+        "(2, '2031-03-08 10:00:00', 'i', 5, 1, 0), (3, '2031-03-08 10:00:00', 'i', 5, 1, 1)"
+    )
+    client.command("INSERT INTO license_counters (item_id, used) VALUES ('i', 7)")
+    client.command("INSERT INTO organization_counters (organization_id, rejected) VALUES ('acme', 1)")
+    assert migrate(target).applied == NAMES[len(FIRST) :]
+    assert client.query("SELECT line, tier, exceptions FROM usage_attributed ORDER BY line").result_rows == [
+        (0, "", 0),
+        (1, "quota", 0),
+        (2, "grace", 0),
+        (3, "over", 0),
+    ]
+    sql = "SELECT attributed, active, consumed, budget, budget_year FROM license_counters"
+    assert client.query(sql).result_rows == [(7, 0, 0, None, None)]
+    assert client.query("SELECT granted, refused FROM organization_counters").result_rows == [(0, 0)]
+    client.close()
 
 
 def _copy(tmp_path: Path) -> Path:

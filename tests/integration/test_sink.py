@@ -1,7 +1,6 @@
 """The sink between the real broker and the real engine: rows are exact, whatever is killed in mid stream."""
 
 import asyncio
-import datetime as dt
 import os
 import signal
 import subprocess
@@ -20,16 +19,25 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from licmeter.runtime.clickhouse import EmbeddedClickHouse
 from licmeter.runtime.kafka import EmbeddedKafka
 from licmeter.runtime.settings import ClickHouseSettings
-from licmeter.schemas import attribution
-from licmeter.schemas.counters import ItemCounters
-from licmeter.schemas.outcomes import ChargeWay, ItemState, RejectReason
+from licmeter.schemas.authorization_rows import AUTHORIZATIONS_KEY
+from licmeter.schemas.outcomes import RejectReason
 from licmeter.schemas.rejects import RejectOrigin, reject_headers
-from licmeter.schemas.topics import LICENSE_COUNTERS, USAGE_ATTRIBUTED, USAGE_REJECTED, TopicSpec
+from licmeter.schemas.topics import LICENSE_ALERTS, LICENSE_COUNTERS, USAGE_ATTRIBUTED, USAGE_REJECTED, TopicSpec
 from licmeter.sinks.migrate import migrate
 from licmeter.sinks.sink import TOPICS, SinkConfig, run_sink
 from licmeter.sinks.stats import SinkStats
 from licmeter.sinks.target import ClickHouseTarget
-from tests.unit.sinks.records import attribution_row, columns
+from tests.unit.sinks.records import (
+    alert_record,
+    attribution_blocks,
+    attribution_row,
+    authorization_blocks,
+    authorization_row,
+    breach,
+    counters_record,
+    item_counters,
+    usage_alert,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -63,8 +71,8 @@ class Stage:
                 attribution_row(source_offset=number * BLOCK_ROWS + row, quantity=1, line=0)
                 for row in range(BLOCK_ROWS)
             ]
-            (block,) = attribution.encode_blocks(columns(rows))
-            await self.send(USAGE_ATTRIBUTED, block, partition=number % PARTITIONS)
+            (record,) = attribution_blocks(rows)
+            await self.send(USAGE_ATTRIBUTED, record.value, partition=number % PARTITIONS)
 
     def read(self, sql: str) -> Any:
         client = self.config.target.connect(final=1)
@@ -135,15 +143,11 @@ async def stage_on(kafka: EmbeddedKafka, target: ClickHouseTarget) -> AsyncItera
 
 
 async def test_every_topic_reaches_its_table(stage: Stage) -> None:
-    counters = ItemCounters(
-        organization_id="acme", source_partition=0, applied_offset=3, updated_at=dt.datetime(2031, 3, 8, tzinfo=dt.UTC),
-        item_id="L1-1", charge_way=ChargeWay.PER_SCAN, quota=10, used=5, in_quota=5, in_grace=0, over=0,
-        percent="50.00", state=ItemState.ACTIVE,
-    )  # fmt: skip
+    counters = counters_record(item_counters(used=5))
     origin = RejectOrigin(RejectReason.TOO_OLD, "", "usage.events", 1, 9, 1_930_000_000_000)
     async with Running(stage):
         await stage.send_blocks(0, 3)
-        await stage.send(LICENSE_COUNTERS, counters.model_dump_json().encode(), key=counters.key)
+        await stage.send(LICENSE_COUNTERS, counters.value, key=counters.key)
         await stage.send(LICENSE_COUNTERS, None, key=counters.key)
         await stage.send(USAGE_REJECTED, b"{}", key=b"acme", headers=reject_headers(origin, []))
         await stage.until(lambda: stage.counts() == (150, 150))
@@ -151,26 +155,48 @@ async def test_every_topic_reaches_its_table(stage: Stage) -> None:
         await stage.until(lambda: stage.read("SELECT reason, source_offset FROM usage_rejected") == [("too_old", 9)])
 
 
+async def test_authorizations_breaches_and_alerts_that_come_twice_are_stored_once(stage: Stage) -> None:
+    authorizations = authorization_blocks([authorization_row(source_offset=offset) for offset in range(3)])
+    alerts = [alert_record(breach()), alert_record(usage_alert())]
+    wanted = {"authorizations": 3, "breaches": 1, "usage_alerts": 1}
+    async with Running(stage):
+        for _ in range(2):
+            for record in authorizations:
+                await stage.send(USAGE_ATTRIBUTED, record.value, key=record.key, partition=0)
+            for record in alerts:
+                await stage.send(LICENSE_ALERTS, record.value, key=record.key)
+        await stage.until(lambda: stage.stats.rows_written == {table: 2 * rows for table, rows in wanted.items()})
+    for table, rows in wanted.items():
+        assert stage.read(f"SELECT count() FROM {table}") == [(rows,)]
+    assert stage.stats.forwarded == 0
+
+
 async def test_undecodable_records_go_round_by_the_rejects_and_foreign_rejects_do_not(stage: Stage) -> None:
     await stage.send(USAGE_ATTRIBUTED, b"no block", partition=1, key=b"\xff", headers=[("h", b"v")])
     await stage.send(USAGE_ATTRIBUTED, None, partition=1, key=b"acme")
+    await stage.send(USAGE_ATTRIBUTED, b"no block", partition=0, key=AUTHORIZATIONS_KEY)
     await stage.send(LICENSE_COUNTERS, b"{}", partition=0)
+    await stage.send(LICENSE_ALERTS, b"{}", partition=1, key=b"acme")
+    await stage.send(LICENSE_ALERTS, None, partition=1, key=b"acme")
     await stage.send(USAGE_REJECTED, b"whatever", partition=0)
     await stage.send_blocks(0, 1)
     wanted = [
+        ("license.alerts", 1, 0, "invalid_schema", b"{}".hex()),
+        ("license.alerts", 1, 1, "invalid_schema", None),
         ("license.counters", 0, 0, "invalid_schema", b"{}".hex()),
+        ("usage.attributed", 0, 0, "invalid_schema", b"no block".hex()),
         ("usage.attributed", 1, 0, "invalid_schema", b"no block".hex()),
         ("usage.attributed", 1, 1, "invalid_schema", None),
         ("usage.rejected", 0, 0, "undecodable", b"whatever".hex()),
     ]
     sql = (
         "SELECT source_topic, source_partition, source_offset, reason, lower(hex(payload)) FROM usage_rejected "
-        "ORDER BY source_topic, source_offset"
+        "ORDER BY source_topic, source_partition, source_offset"
     )
     async with Running(stage):
         await stage.until(lambda: stage.read(sql) == wanted)
         await stage.until(lambda: stage.counts() == (50, 50))
-    assert stage.stats.forwarded == 3
+    assert stage.stats.forwarded == 6
 
 
 async def test_a_restarted_sink_goes_on_where_it_committed(stage: Stage) -> None:

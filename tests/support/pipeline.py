@@ -4,6 +4,7 @@ The counterpart of Kafka Streams' TopologyTestDriver: no broker, no clock; every
 """
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -12,6 +13,7 @@ from typing import Any
 from licmeter.metering.limits import DEFAULT_LIMITS, Limits
 from licmeter.schemas import topics
 from licmeter.schemas.attribution import decode_block
+from licmeter.schemas.authorization_rows import AUTHORIZATION_SCHEMA, AUTHORIZATIONS_KEY
 from licmeter.schemas.counters import ItemCounters, OrganizationCounters, parse_counters
 from licmeter.schemas.rejects import parse_reject_headers
 from licmeter.stream.batch import InputRecord, process_batch
@@ -73,6 +75,8 @@ class Results:
     rejects: dict[int, tuple[str, bytes | None]] = field(default_factory=dict)
     items: dict[tuple[str, str], ItemCounters] = field(default_factory=dict)
     organizations: dict[str, OrganizationCounters] = field(default_factory=dict)
+    authorizations: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
+    breaches: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def run(
@@ -117,11 +121,19 @@ def read_results(outputs: MemoryOutputs) -> Results:
     results = Results()
     for record in outputs.sent.get(topics.USAGE_ATTRIBUTED.name, []):
         assert record.value is not None
+        if record.key == AUTHORIZATIONS_KEY:
+            for row in decode_block(record.value, AUTHORIZATION_SCHEMA).to_pylist():
+                place = (row["source_partition"], row["source_offset"])
+                assert results.authorizations.setdefault(place, tuple(row.values())) == tuple(row.values())
+            continue
         for row in decode_block(record.value).to_pylist():
             identity = (row["source_partition"], row["source_offset"], row["line"])
             values = tuple(row.values())
             # A repeat is the same row to the letter (design 3.3).
             assert results.rows.setdefault(identity, values) == values
+    for record in outputs.sent.get(topics.LICENSE_ALERTS.name, []):
+        event = json.loads(record.value or b"")
+        assert results.breaches.setdefault(event["id"], event) == event
     for record in outputs.sent.get(topics.USAGE_REJECTED.name, []):
         origin = parse_reject_headers(record.headers)
         known = results.rejects.setdefault(origin.offset, (origin.reason.value, record.value))

@@ -99,6 +99,7 @@ class ItemUsage:
         "in_quota",
         "in_grace",
         "over",
+        "exceptions",
         "submit",
         "devices",
     )
@@ -107,7 +108,7 @@ class ItemUsage:
         """Return the text and its parameters."""
         parameters: dict[str, Any] = {"organization": self.organization_id}
         text = f"""
-            SELECT item_id, feature, sum(quantity), sum(in_quota), sum(in_grace), sum(over),
+            SELECT item_id, feature, sum(quantity), sum(in_quota), sum(in_grace), sum(over), sum(exceptions),
                    uniqExact(source_partition, source_offset), uniqExact(client_uuid)
             FROM usage_attributed
             WHERE organization_id = {{organization:String}} AND item_id != ''
@@ -132,6 +133,11 @@ class ItemCountersQuery:
         "in_quota",
         "in_grace",
         "over",
+        "attributed",
+        "active",
+        "consumed",
+        "budget",
+        "budget_year",
         "percent",
         "state",
         "updated_at",

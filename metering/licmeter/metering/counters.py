@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
-from licmeter.metering.items import item_state, percent_of
+from licmeter.metering.items import MeteredItem, percent_of
 from licmeter.metering.organization import OrganizationState
+from licmeter.metering.states import item_state, measure
 from licmeter.schemas.counters import ItemCounters, OrganizationCounters
 from licmeter.schemas.outcomes import Outcome
 
@@ -23,18 +24,20 @@ def organization_counters(state: OrganizationState, source_partition: int) -> Or
         uncharged=outcomes[Outcome.UNCHARGED],
         duplicate=outcomes[Outcome.DUPLICATE],
         rejected=outcomes[Outcome.REJECTED],
+        granted=state.granted,
+        refused=state.refused,
     )
 
 
-def item_counters(state: OrganizationState, source_partition: int, item_ids: Iterable[str]) -> Iterator[ItemCounters]:
-    """Return the counters of items that are in the catalog; the state is that at the last event's arrival."""
-    if state.catalog is None:
-        return
-    for item_id in item_ids:
-        item = state.catalog.items.get(item_id)
-        if item is None:
-            continue
-        use = state.use(item_id)
+def item_counters(
+    state: OrganizationState, source_partition: int, items: Iterable[MeteredItem], now_ms: int
+) -> Iterator[ItemCounters]:
+    """Return the counters of items, as they stand at an instant."""
+    for item in items:
+        item_id = item.item_id
+        use, seats = state.use(item_id), state.seat_book(item_id)
+        value, limit = measure(item, use, seats, now_ms)
+        year = item.budget_year(now_ms) if item.concurrent else None
         yield ItemCounters(
             organization_id=state.organization_id,
             source_partition=source_partition,
@@ -47,9 +50,14 @@ def item_counters(state: OrganizationState, source_partition: int, item_ids: Ite
             in_quota=use.in_quota,
             in_grace=use.in_grace,
             over=use.over,
-            percent=percent_of(use.used, item.quota),
-            state=item_state(item, use.used, state.updated_ms),
-            in_expiry_grace=item.in_expiry_grace(state.updated_ms),
+            attributed=use.attributed,
+            active=seats.count(now_ms) if item.seated else 0,
+            consumed=0 if year is None else use.consumed.get(year, 0),
+            budget=item.budget,
+            budget_year=year,
+            percent=percent_of(value, limit) if item.cumulative or item.seated or item.concurrent else None,
+            state=item_state(item, use, seats, now_ms),
+            in_expiry_grace=item.in_expiry_grace(now_ms),
         )
 
 

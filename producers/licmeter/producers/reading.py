@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, Final, NamedTuple
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from licmeter.schemas.authorizations import AUTHORIZATION_TYPE, AuthorizationEvent
 from licmeter.schemas.catalog import CATALOG_TYPE, CatalogEvent
 from licmeter.schemas.reports import REPORT_TYPE, encode_event, organization_of, parse_report, usage_report
 
@@ -113,9 +114,10 @@ def _read_cloud_event(fields: dict[str, Any], line: bytes) -> str:
     kind = fields.get("type")
     if kind == CATALOG_TYPE:
         return _read_catalog(line)
-    if kind != REPORT_TYPE:
-        raise _NotAnEventError(f"type: must be {REPORT_TYPE} or {CATALOG_TYPE}")
-    mistakes = [*_contract_mistakes(line, {}), *_owner_mistakes(fields, "subject", "organizationid")]
+    if kind not in (REPORT_TYPE, AUTHORIZATION_TYPE):
+        raise _NotAnEventError(f"type: must be {REPORT_TYPE}, {AUTHORIZATION_TYPE} or {CATALOG_TYPE}")
+    judge = _contract_mistakes(line, {}) if kind == REPORT_TYPE else _authorization_mistakes(line)
+    mistakes = [*judge, *_owner_mistakes(fields, "subject", "organizationid")]
     data = fields.get("data")
     if isinstance(data, dict):
         mistakes += _total_mistakes(data)
@@ -132,6 +134,14 @@ def _read_catalog(line: bytes) -> str:
     if event.subject != event.data.organization_id:
         raise _NotAnEventError("subject: must be data.organization_id")
     return event.subject
+
+
+def _authorization_mistakes(line: bytes) -> list[str]:
+    try:
+        AuthorizationEvent.model_validate_json(line)
+    except ValidationError as error:
+        return _sentences(error, {})
+    return []
 
 
 def _read_plain(fields: dict[str, Any]) -> tuple[str, bytes]:

@@ -12,16 +12,26 @@ import yaml
 from pydantic import ValidationError
 from ulid import ULID
 
+from licmeter.metering.catalog_checks import catalog_mistakes
+from licmeter.metering.recipients import parse_recipients
 from licmeter.producers.errors import SendError
 from licmeter.producers.sending import send_events
 from licmeter.runtime.compacted import read_compacted
 from licmeter.runtime.errors import ServiceError, UsageError
 from licmeter.runtime.settings import Settings
-from licmeter.schemas.catalog import Organization, catalog_event
+from licmeter.schemas.catalog import AlertSettings, Organization, catalog_event
+from licmeter.schemas.catalog_rules import document_mistakes
 from licmeter.schemas.reports import encode_event
 from licmeter.schemas.topics import LICENSE_CATALOG
 
-__all__ = ["CatalogDifference", "apply_documents", "current_documents", "difference", "read_documents"]
+__all__ = [
+    "CatalogDifference",
+    "apply_documents",
+    "current_documents",
+    "difference",
+    "read_documents",
+    "recipient_mistakes",
+]
 
 #: How long to wait for the worker before leaving the rest to it.
 ACCEPT_TIMEOUT_S: Final = 20.0
@@ -45,14 +55,46 @@ def read_documents(files: Sequence[Path]) -> list[Organization]:
     for file in files:
         try:
             entries = list(yaml.safe_load_all(file.read_text()))
-            documents += [Organization.model_validate(_with_zones(entry)) for entry in entries]
-        except ValidationError as error:
-            mistakes += [f"{file}: {_path(e['loc'])}{e['msg'].removeprefix('Value error, ')}" for e in error.errors()]
+            for number, entry in enumerate(entries, 1):
+                where = f"{file}: " if len(entries) == 1 else f"{file}, document {number}: "
+                document, found = _read_document(entry)
+                mistakes += [where + mistake for mistake in found]
+                if document is not None:
+                    documents.append(document)
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             mistakes.append(f"{file}: {error}")
     if mistakes:
         raise UsageError("nothing was applied:\n" + "\n".join(f"  {mistake}" for mistake in mistakes))
     return documents
+
+
+def _read_document(entry: Any) -> tuple[Organization | None, list[str]]:
+    """Check one document; return it, or all its mistakes with their paths."""
+    fields = _with_zones(entry)
+    try:
+        document = Organization.model_validate(fields)
+    except ValidationError as error:
+        mistakes = [_path(mistake["loc"]) + mistake["msg"] for mistake in error.errors() if _is_of_a_field(mistake)]
+        # What does not fit together is looked for beside, as a model stops at the first ill-formed field.
+        between = document_mistakes(fields) if isinstance(fields, Mapping) else ()
+        return None, mistakes + [f"{path}: {sentence}" if path else sentence for path, sentence in between]
+    return document, catalog_mistakes(document)
+
+
+def _is_of_a_field(mistake: Any) -> bool:
+    """Tell apart what `document_mistakes` says, too, and lists that are short only because entries were refused."""
+    short = mistake["type"] == "too_short" and len(mistake["input"]) > 0
+    return mistake["type"] != "value_error" and not short
+
+
+def recipient_mistakes(documents: Sequence[Organization]) -> list[str]:
+    """Say which alert recipients are no addresses (W10); that does not stop the others."""
+    return [
+        f"organization {document.organization_id}: alerts.{mistake}"
+        for document in documents
+        if document.alerts.recipients is not None
+        for mistake in parse_recipients(document.alerts.recipients)[1]
+    ]
 
 
 def _path(location: Sequence[int | str]) -> str:
@@ -120,6 +162,11 @@ def difference(old: Organization | None, new: Organization) -> CatalogDifference
     lines: list[str] = []
     if old is None or old.name != new.name or old.default_project_id != new.default_project_id:
         lines.append(f"~ organization {new.organization_id} {new.name} (default project: {new.default_project_id})")
+    if (old.alerts if old else AlertSettings()) != new.alerts:
+        stated = new.alerts.model_dump(mode="json", exclude_defaults=True) or "the defaults"
+        lines.append(f"~ alerts: {stated}")
+    if (old.platform_suffixes if old else ()) != new.platform_suffixes:
+        lines.append(f"~ platform suffixes: {', '.join(new.platform_suffixes) or 'none'}")
     for kind, before, after in (
         ("item", {} if old is None else old.items, new.items),
         ("project", _projects(old), _projects(new)),

@@ -1,6 +1,7 @@
 """Waits until events that were sent have been counted, and says what became of them."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -56,7 +57,10 @@ def _look(target: ClickHouseTarget, spans: Sequence[OffsetSpan], sent: int) -> S
     try:
         client = target.connect(final=1)
         try:
-            outcomes = _counts(client, f"SELECT outcome, count() FROM usage_attributed WHERE line = 0 AND ({where})")  # noqa: S608
+            outcomes = Counter(
+                _counts(client, f"SELECT outcome, count() FROM usage_attributed WHERE line = 0 AND ({where})")  # noqa: S608
+            )
+            outcomes.update(_counts(client, f"SELECT outcome, count() FROM authorizations WHERE {where}"))  # noqa: S608
             rejected = _counts(
                 client,
                 f"SELECT reason, count() FROM usage_rejected WHERE source_topic = 'usage.events' AND ({where})",  # noqa: S608
@@ -70,7 +74,7 @@ def _look(target: ClickHouseTarget, spans: Sequence[OffsetSpan], sent: int) -> S
             hint="is licmeter running? `licmeter up` starts everything",
         ) from error
     known = sum(outcomes.values()) + sum(rejected.values())
-    return Settled(outcomes, rejected, sent - known)
+    return Settled(dict(outcomes), rejected, sent - known)
 
 
 def _counts(client: Any, text: str) -> dict[str, int]:

@@ -27,10 +27,12 @@ SCHEMA: Final = pa.schema(
         ("feature", _WORD),  # "" = a report that names none, or a duplicate
         ("outcome", _WORD),  # of the whole report: charged, uncharged, duplicate
         ("usage_kind", _WORD),
-        ("quantity", pa.uint64()),  # = in_quota + in_grace + over when charged to an item
+        ("quantity", pa.uint64()),  # = in_quota + in_grace + over when charged to a cumulative item
         ("in_quota", pa.uint64()),
         ("in_grace", pa.uint64()),
         ("over", pa.uint64()),
+        ("tier", _WORD),  # in which pass an item took it: quota, grace, over; "" = nothing took it
+        ("exceptions", pa.uint32()),  # what the line added to the exceptions of its slot
         ("instances", pa.uint32()),
         ("late", pa.bool_()),
         ("in_expiry_grace", pa.bool_()),
@@ -48,25 +50,25 @@ BLOCK_ROWS_MAX: Final = 8_000
 _OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
-def encode_blocks(columns: Sequence[Sequence[object]]) -> Iterator[bytes]:
-    """Encode columns of equal length, in the order of `SCHEMA`, as blocks of at most `BLOCK_ROWS_MAX` rows."""
+def encode_blocks(columns: Sequence[Sequence[object]], schema: pa.Schema = SCHEMA) -> Iterator[bytes]:
+    """Encode columns of equal length, in the order of the schema, as blocks of at most `BLOCK_ROWS_MAX` rows."""
     arrays = [
         pa.array(values, field.type.value_type).dictionary_encode()
         if pa.types.is_dictionary(field.type)
         else pa.array(values, field.type)
-        for values, field in zip(columns, SCHEMA, strict=True)
+        for values, field in zip(columns, schema, strict=True)
     ]
-    batch = pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+    batch = pa.RecordBatch.from_arrays(arrays, schema=schema)
     for start in range(0, batch.num_rows, BLOCK_ROWS_MAX):
         sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, SCHEMA, options=_OPTIONS) as writer:
+        with pa.ipc.new_stream(sink, schema, options=_OPTIONS) as writer:
             writer.write_batch(batch.slice(start, BLOCK_ROWS_MAX))
         yield sink.getvalue().to_pybytes()
 
 
-def decode_block(block: bytes) -> pa.Table:
-    """Decode one record's value; raises `pyarrow.ArrowInvalid` for anything that is not a block of this schema."""
+def decode_block(block: bytes, schema: pa.Schema = SCHEMA) -> pa.Table:
+    """Decode one record's value; raises `pyarrow.ArrowInvalid` for anything that is not a block of the schema."""
     table = pa.ipc.open_stream(block).read_all()
-    if not table.schema.equals(SCHEMA):
-        raise pa.ArrowInvalid(f"not a block of attribution rows: {table.schema}")
+    if not table.schema.equals(schema):
+        raise pa.ArrowInvalid(f"not a block of these rows: {table.schema}")
     return table

@@ -4,15 +4,26 @@ The document travels as a CloudEvent `license.catalog.v1` through `usage.events`
 have one order (domain, E33); the accepted one is published, compacted, to `license.catalog`.
 """
 
-from collections import Counter
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from licmeter.schemas.outcomes import ChargeWay
+from licmeter.schemas.catalog_rules import item_mistakes, link_mistakes
+from licmeter.schemas.outcomes import ActivityPeriod, ChargeWay
 
-__all__ = ["CATALOG_TYPE", "CatalogEvent", "LicenseFile", "LicenseItem", "Organization", "Project", "catalog_event"]
+__all__ = [
+    "CATALOG_TYPE",
+    "AlertSettings",
+    "CatalogEvent",
+    "LicenseFile",
+    "LicenseItem",
+    "Organization",
+    "Project",
+    "Recipients",
+    "ValidationField",
+    "catalog_event",
+]
 
 CATALOG_TYPE: Final = "license.catalog.v1"
 
@@ -21,12 +32,16 @@ OrganizationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]{1,64}
 ProjectId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]{1,64}-[^\s/]{1,128}$")]
 ItemId = Annotated[str, StringConstraints(pattern=r"^[^\s/]{1,64}$")]
 
-#: What this version can count; the catalog refuses the others instead of counting them wrongly.
-METERED_CHARGE_WAYS: Final = frozenset({ChargeWay.PER_SCAN, ChargeWay.PER_PAGE})
-
 
 class _Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ValidationField(_Document):
+    """A static property of the application: web domain, application id, process name (domain, section 1)."""
+
+    kind: Annotated[str, Field(min_length=1, max_length=32)]
+    value: Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class LicenseItem(_Document):
@@ -45,14 +60,20 @@ class LicenseItem(_Document):
     version: str | None = None
     edition: str | None = None
     deployment_type: Literal["browser", "mobile", "server", "desktop", "embedded"] | None = None
+    activity_period: ActivityPeriod | None = Field(default=None, description="device items: how long a seat lives")
+    overuse_budget: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="concurrency items: exceptions a budget year; default 1000 × quota (N3)"
+    )
+    base_item_ids: tuple[ItemId, ...] = Field(
+        default=(), description="an add-on: one of these must be in the project, too (code 124)"
+    )
+    validation_fields: tuple[ValidationField, ...] = ()
 
     @model_validator(mode="after")
     def _valid(self) -> Self:
-        if self.charge_way not in METERED_CHARGE_WAYS:
-            known = ", ".join(sorted(METERED_CHARGE_WAYS))
-            raise ValueError(f"charge way {self.charge_way} is not counted by this version; it counts {known}")
-        if self.expires_at <= self.starts_at:
-            raise ValueError("expires_at must be later than starts_at")
+        mistakes = list(item_mistakes(self.model_dump()))
+        if mistakes:
+            raise ValueError("; ".join(mistakes))
         return self
 
 
@@ -75,6 +96,34 @@ class Project(_Document):
     item_ids: tuple[ItemId, ...] = ()
     usage_order: tuple[ItemId, ...] | None = None
     disabled_at: AwareDatetime | None = None
+    validation_fields: tuple[ValidationField, ...] = ()
+    session_password_hash: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+
+
+#: Percent of a quota, a budget or all requests.
+Levels = Annotated[tuple[Annotated[int, Field(ge=1, le=1_000)], ...], Field(max_length=20)]
+
+
+class Recipients(_Document):
+    """To whom usage alerts go: lists of addresses, divided by `;` (W10)."""
+
+    to: Annotated[str, Field(min_length=1)]
+    cc: str = ""
+    bcc: str = ""
+
+
+class AlertSettings(_Document):
+    """What the ten-minute check notices (W3); levels that are not given are those of the preset."""
+
+    preset: Literal["default", "legacy"] = "default"
+    cumulative_levels: Levels | None = None
+    device_levels: Levels | None = None
+    daily_device_levels: Levels | None = None
+    concurrency_levels: Levels | None = None
+    failure_levels: Levels | None = None
+    failure_requests_min: Annotated[int, Field(ge=1)] = 10
+    expiry_reminder_days: Annotated[tuple[Annotated[int, Field(ge=1, le=3650)], ...], Field(max_length=20)] = ()
+    recipients: Recipients | None = None
 
 
 class Organization(_Document):
@@ -85,6 +134,9 @@ class Organization(_Document):
     default_project_id: ProjectId | None = None
     license_files: tuple[LicenseFile, ...] = ()
     projects: tuple[Project, ...] = ()
+    #: Suffixes that several customers share, beyond the Public Suffix List (O2).
+    platform_suffixes: tuple[Annotated[str, Field(min_length=1, max_length=253)], ...] = ()
+    alerts: AlertSettings = AlertSettings()
 
     @property
     def items(self) -> dict[str, LicenseItem]:
@@ -93,38 +145,10 @@ class Organization(_Document):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        mistakes = [*self._repeated_ids(), *self._dangling_ids()]
+        mistakes = [f"{path}: {sentence}" if path else sentence for path, sentence in link_mistakes(self.model_dump())]
         if mistakes:
             raise ValueError("; ".join(mistakes))
         return self
-
-    def _repeated_ids(self) -> list[str]:
-        items = Counter(item.item_id for file in self.license_files for item in file.items)
-        projects = Counter(project.project_id for project in self.projects)
-        return [
-            f"{kind} {name} stands {times} times"
-            for kind, ids in (("item", items), ("project", projects))
-            for name, times in ids.items()
-            if times > 1
-        ]
-
-    def _dangling_ids(self) -> list[str]:
-        items, mistakes = self.items, []
-        for project in self.projects:
-            prefix = f"{self.organization_id}-"
-            if not project.project_id.startswith(prefix):
-                mistakes.append(f"project {project.project_id}: its id must begin with {prefix}")
-            mistakes += [f"project {project.project_id}: no item {i}" for i in project.item_ids if i not in items]
-            order = project.usage_order or ()
-            mistakes += [
-                f"project {project.project_id}: usage_order names {i}, which is not among its items"
-                for i in order
-                if i not in project.item_ids
-            ]
-        known = {project.project_id for project in self.projects}
-        if self.default_project_id is not None and self.default_project_id not in known:
-            mistakes.append(f"default_project_id: no project {self.default_project_id}")
-        return mistakes
 
 
 class CatalogEvent(BaseModel):

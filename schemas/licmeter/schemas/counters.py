@@ -22,7 +22,7 @@ class _Counters(BaseModel):
 
 
 class ItemCounters(_Counters):
-    """An item: `in_quota + in_grace + over = used` (domain, C3)."""
+    """An item: `in_quota + in_grace + over = used`, of cumulative items (domain, C3)."""
 
     kind: Literal["item"] = "item"
     item_id: str
@@ -32,7 +32,14 @@ class ItemCounters(_Counters):
     in_quota: int
     in_grace: int
     over: int
-    percent: str | None = Field(description="used × 100 / quota, half up to two decimals; null without a quota")
+    attributed: int = Field(default=0, description="all units attributed to the item, of any charge way")
+    active: int = Field(default=0, description="device items: live seats")
+    consumed: int = Field(default=0, description="concurrency items: exceptions of the budget year")
+    budget: int | None = Field(default=None, description="concurrency items: exceptions that a budget year tolerates")
+    budget_year: int | None = Field(default=None, description="concurrency items: which one, from 0")
+    percent: str | None = Field(
+        description="used or active of the quota, consumed of the budget; half up to two decimals; null without"
+    )
     state: ItemState
     in_expiry_grace: bool = False
 
@@ -43,13 +50,15 @@ class ItemCounters(_Counters):
 
 
 class OrganizationCounters(_Counters):
-    """An organization's reports by outcome; they add up to what was received."""
+    """An organization's reports and authorizations by outcome; they add up to what was received."""
 
     kind: Literal["organization"] = "organization"
     charged: int
     uncharged: int
     duplicate: int
     rejected: int
+    granted: int = Field(default=0, description="authorizations")
+    refused: int = 0
 
     @property
     def key(self) -> bytes:

@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from licmeter.schemas.alerts import Breach, UsageAlert
+from licmeter.schemas.authorizations import AuthorizationEvent
 from licmeter.schemas.catalog import CatalogEvent, Organization
 from licmeter.schemas.counters import ItemCounters, OrganizationCounters
 from licmeter.schemas.reports import UsageReportEvent
@@ -16,11 +18,15 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def json_schemas() -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of each contract by name; the same contracts always give the same schemas.
 
-    Blocks of `usage.attributed` are Arrow (`schemas.attribution.SCHEMA`), and rejects are the original bytes.
+    Of breaches and usage alerts it is the schema of `data`. Blocks of `usage.attributed` are Arrow
+    (`schemas.attribution.SCHEMA`), and rejects are the original bytes.
     """
     contracts: dict[str, Any] = {
         "license.usage.report.v1": UsageReportEvent,
+        "license.authorization.v1": AuthorizationEvent,
         "license.catalog.v1": CatalogEvent,
+        "license.breach.v1": Breach,
+        "license.usage.alert.v1": UsageAlert,
         "organization": Organization,
         "license.counters.item": ItemCounters,
         "license.counters.organization": OrganizationCounters,

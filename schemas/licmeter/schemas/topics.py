@@ -11,11 +11,14 @@ from typing import Final
 __all__ = [
     "ALL_TOPICS",
     "CATALOGS_CHANGELOG",
+    "FACTS_CHANGELOG",
+    "LEVELS_CHANGELOG",
     "LICENSE_ALERTS",
     "LICENSE_CATALOG",
     "LICENSE_COUNTERS",
     "ORGANIZATIONS_CHANGELOG",
     "SEEN_CHANGELOG",
+    "SLOTS_CHANGELOG",
     "STREAM_APP_ID",
     "USAGE_ATTRIBUTED",
     "USAGE_EVENTS",
@@ -139,6 +142,16 @@ SEEN_CHANGELOG: Final = _changelog(
     max_message_bytes=str(BLOCK_BYTES_MAX),
 )
 
+FACTS_CHANGELOG: Final = _changelog("facts", "seats and notices: what changed, and now and then all", **_STATE)
+SLOTS_CHANGELOG: Final = _changelog(
+    "slots",
+    "who used a concurrency item in which slot",
+    cleanup_policy="delete",
+    retention_ms=day_ms(35),  # a slot is asked for 33 days, and written no earlier than it begins
+    max_message_bytes=str(BLOCK_BYTES_MAX),
+)
+LEVELS_CHANGELOG: Final = _changelog("levels", "alert levels that are held, by organization and check", **_STATE)
+
 ALL_TOPICS: Final = (
     USAGE_EVENTS,
     USAGE_ATTRIBUTED,
@@ -149,4 +162,7 @@ ALL_TOPICS: Final = (
     ORGANIZATIONS_CHANGELOG,
     CATALOGS_CHANGELOG,
     SEEN_CHANGELOG,
+    FACTS_CHANGELOG,
+    SLOTS_CHANGELOG,
+    LEVELS_CHANGELOG,
 )

@@ -1,7 +1,7 @@
 """Brings a database to the current schema: numbered SQL files, forward only, run by `clickhouse-migrations` over HTTP.
 
 ClickHouse has no transactions for DDL. A migration that fails half-way leaves its first statements behind and is
-not recorded, so each file creates one object, and creates it only if it does not exist.
+not recorded, so each file makes or changes one object, and only what is not made or changed yet.
 """
 
 from collections.abc import Iterator

@@ -1,9 +1,9 @@
 """The process that writes to ClickHouse: consumes a group, inserts, then commits.
 
-What cannot be decoded on `usage.attributed` or `license.counters` goes, whole and with its origin, to
-`usage.rejected`, before its offset is committed: a sink that is older than the stream must not lose what it does not
-understand. It comes back from there as a row of `usage_rejected`. What stands on `usage.rejected` itself is always
-stored and never forwarded, also when it is not ours (`licmeter.sinks.rejected`), so there is no loop.
+What cannot be decoded on any of the other topics goes, whole and with its origin, to `usage.rejected`, before its
+offset is committed: a sink that is older than the stream must not lose what it does not understand. It comes back
+from there as a row of `usage_rejected`. What stands on `usage.rejected` itself is always stored and never forwarded,
+also when it is not ours (`licmeter.sinks.rejected`), so there is no loop.
 """
 
 import asyncio
@@ -18,7 +18,13 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListen
 from licmeter.schemas.attribution import BLOCK_ROWS_MAX
 from licmeter.schemas.outcomes import RejectReason
 from licmeter.schemas.rejects import RejectOrigin, reject_headers
-from licmeter.schemas.topics import LICENSE_COUNTERS, REJECT_BYTES_MAX, USAGE_ATTRIBUTED, USAGE_REJECTED
+from licmeter.schemas.topics import (
+    LICENSE_ALERTS,
+    LICENSE_COUNTERS,
+    REJECT_BYTES_MAX,
+    USAGE_ATTRIBUTED,
+    USAGE_REJECTED,
+)
 from licmeter.sinks.conversion import Undecodable
 from licmeter.sinks.flushing import Bounds, SinkLoop
 from licmeter.sinks.stats import SinkStats, log_event
@@ -27,7 +33,7 @@ from licmeter.sinks.writer import ClickHouseWriter
 
 __all__ = ["TOPICS", "SinkConfig", "run_sink"]
 
-TOPICS: Final = (USAGE_ATTRIBUTED.name, LICENSE_COUNTERS.name, USAGE_REJECTED.name)
+TOPICS: Final = (USAGE_ATTRIBUTED.name, LICENSE_COUNTERS.name, LICENSE_ALERTS.name, USAGE_REJECTED.name)
 
 #: While ClickHouse is down nothing is polled, for hours if need be, and leaving the group would only move the same
 #: trouble to another member. Membership rests on the heartbeats, which aiokafka sends in the background.

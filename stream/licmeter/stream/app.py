@@ -1,5 +1,6 @@
 """The Faust application: wiring, and nothing else."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,6 +18,8 @@ __all__ = ["make_app"]
 #: Batches waiting in the worker, over all its partitions: what is fetched and not yet counted has a bound.
 WAITING_BATCHES_MAX = 4
 PROGRESS_INTERVAL_S = 2.0
+#: How often is looked whether a ten-minute check is due.
+CHECK_TICK_S = 1.0
 
 
 def make_app(config: StreamConfig) -> faust.App:
@@ -71,5 +74,9 @@ def make_app(config: StreamConfig) -> faust.App:
     @app.timer(interval=PROGRESS_INTERVAL_S)  # type: ignore[untyped-decorator]
     async def check_progress() -> None:
         await counting.check_progress()
+
+    @app.timer(interval=CHECK_TICK_S)  # type: ignore[untyped-decorator]
+    async def check_alerts() -> None:
+        await counting.check_alerts(int(time.time() * 1000))
 
     return app

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from licmeter.metering.decoding import CatalogChange, Event, Refused, decode, key_organization
+from licmeter.metering.authorization import Authorization
+from licmeter.metering.authorizing import AuthDecision, meter_authorization
+from licmeter.metering.breaches import BreachFact
+from licmeter.metering.decoding import CatalogChange, Event, decode, key_organization
 from licmeter.metering.limits import Limits
 from licmeter.metering.meter import count_refused, meter_report
 from licmeter.metering.organization import OrganizationState
 from licmeter.metering.report import Report
 from licmeter.metering.slots import is_late
-from licmeter.schemas.outcomes import Outcome, RejectReason
+from licmeter.schemas.outcomes import AuthOutcome, Outcome, RejectReason
 from licmeter.stream.partition import PartitionState
 
 __all__ = ["BatchResult", "InputRecord", "Reject", "process_batch"]
@@ -42,13 +45,18 @@ class Reject(NamedTuple):
 
 @dataclass(slots=True)
 class BatchResult:
-    """What a batch leads to. `rows` have the columns of `schemas.attribution`."""
+    """What a batch leads to.
+
+    `rows` have the columns of `schemas.attribution`, `authorizations` those of `schemas.authorization_rows`.
+    """
 
     partition: int
     first_offset: int
     last_offset: int
     skipped: int = 0
     rows: list[tuple[object, ...]] = field(default_factory=list)
+    authorizations: list[tuple[object, ...]] = field(default_factory=list)
+    breaches: list[BreachFact] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     touched: dict[str, OrganizationState] = field(default_factory=dict)
     touched_items: dict[str, set[str]] = field(default_factory=dict)
@@ -69,7 +77,7 @@ def process_batch(records: Sequence[InputRecord], state: PartitionState, limits:
             result.skipped += 1
             continue
         event = decode(record.key, record.value, record.received_ms, limits)
-        if isinstance(event, Report):
+        if isinstance(event, (Report, Authorization)):
             identities.append(event.identity())
         events.append((record, event, owner))
     state.seen.prefetch(identities)
@@ -99,43 +107,58 @@ def _apply(
     result.touched[owner.organization_id] = owner
     if isinstance(event, Report):
         _apply_report(record, event, owner, state, result)
+    elif isinstance(event, Authorization):
+        _apply_authorization(record, event, owner, state, result)
     else:
-        _reject(record, event, result)
-        count_refused(owner, record.received_ms)
+        _reject(record, event.reason, event.detail, result)
+        result.breaches += count_refused(
+            owner,
+            record.received_ms,
+            reason=event.reason,
+            organization_id=key_organization(record.key) or "",
+            client_uuid=event.client_uuid,
+            project_id=event.project_id,
+            late=event.late,
+        )
 
 
 def _apply_report(
     record: InputRecord, report: Report, owner: OrganizationState, state: PartitionState, result: BatchResult
 ) -> None:
-    decision = meter_report(report, owner, state.seen)
+    decision = meter_report(report, owner, state.seen, state.slots)
+    if decision.breaches:
+        result.breaches += decision.breaches
     if decision.reason is not None:
-        _reject(record, Refused(decision.reason, decision.detail), result)
+        _reject(record, decision.reason, decision.detail, result)
         return
-    result.outcomes[decision.outcome] += 1
-    if decision.outcome is not Outcome.DUPLICATE:
-        day = record.received_ms // _DAY_MS
-        entries = result.accepted.setdefault(day, {}).setdefault(owner.organization_id, bytearray())
-        entries += report.identity()
-        entries += report.content()
-        items = result.touched_items.setdefault(owner.organization_id, set())
-        items.update(line.item_id for line in decision.lines if line.item_id)
+    outcome, organization_id = decision.outcome, owner.organization_id
+    result.outcomes[outcome] += 1
+    if outcome is not Outcome.DUPLICATE:
+        _remember(record, report, organization_id, result)
+    items = result.touched_items.get(organization_id)
+    if items is None:
+        items = result.touched_items[organization_id] = set()
     late = is_late(slot_s=report.slot_s, received_ms=report.received_ms)
     for number, line in enumerate(decision.lines):
+        if line.item_id:
+            items.add(line.item_id)
         result.rows.append(
             (
-                owner.organization_id,
+                organization_id,
                 decision.project_id,
                 line.item_id,
                 report.client_uuid,
                 report.report_id,
                 report.slot_s,
                 line.feature,
-                decision.outcome.value,
+                outcome,
                 report.usage_kind,
                 line.quantity,
                 line.in_quota,
                 line.in_grace,
                 line.over,
+                line.tier,
+                line.exceptions,
                 report.instances or 1,  # I3: nothing declared is one
                 late,
                 line.in_expiry_grace,
@@ -145,6 +168,63 @@ def _apply_report(
                 number,
             )
         )
+
+
+def _remember(record: InputRecord, event: Report | Authorization, organization_id: str, result: BatchResult) -> None:
+    """Put an accepted event into the segments of the duplicate memory."""
+    day = record.received_ms // _DAY_MS
+    by_organization = result.accepted.get(day)
+    if by_organization is None:
+        by_organization = result.accepted[day] = {}
+    entries = by_organization.get(organization_id)
+    if entries is None:
+        entries = by_organization[organization_id] = bytearray()
+    entries += event.identity()
+    entries += event.content()
+
+
+def _apply_authorization(
+    record: InputRecord, request: Authorization, owner: OrganizationState, state: PartitionState, result: BatchResult
+) -> None:
+    decision = meter_authorization(request, owner, state.seen, state.slots)
+    result.breaches += decision.breaches
+    if decision.reason is not None:
+        _reject(record, decision.reason, decision.detail, result)
+        return
+    if decision.outcome is not AuthOutcome.DUPLICATE:
+        _remember(record, request, owner.organization_id, result)
+    if decision.item_id:
+        result.touched_items.setdefault(owner.organization_id, set()).add(decision.item_id)
+    result.authorizations.append(_authorization_row(request, decision, state.partition, record.offset))
+
+
+def _authorization_row(
+    request: Authorization, decision: AuthDecision, partition: int, offset: int
+) -> tuple[object, ...]:
+    data = request.data
+    return (
+        request.organization_id,
+        decision.project_id,
+        decision.item_id,
+        request.client_uuid,
+        request.auth_id,
+        request.at_ms,
+        decision.outcome,
+        decision.code or "",
+        decision.code.number if decision.code else 0,
+        decision.agrees,
+        data.charge_way,
+        data.feature or "",
+        data.product or "",
+        data.version or "",
+        data.edition or "",
+        data.deployment_type or "",
+        data.requested_instances,
+        decision.local_expires_ms or 0,
+        request.received_ms,
+        partition,
+        offset,
+    )
 
 
 def _apply_catalog(record: InputRecord, change: CatalogChange, state: PartitionState, result: BatchResult) -> None:
@@ -158,6 +238,6 @@ def _apply_catalog(record: InputRecord, change: CatalogChange, state: PartitionS
     result.documents[organization_id, record.offset] = document.model_dump_json(exclude_defaults=True).encode()
 
 
-def _reject(record: InputRecord, refused: Refused, result: BatchResult) -> None:
+def _reject(record: InputRecord, reason: RejectReason, detail: str, result: BatchResult) -> None:
     result.outcomes[Outcome.REJECTED] += 1
-    result.rejects.append(Reject(record, refused.reason, refused.detail))
+    result.rejects.append(Reject(record, reason, detail))

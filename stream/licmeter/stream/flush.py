@@ -1,10 +1,10 @@
 """The flush protocol: how a batch becomes durable so that a crash anywhere counts nothing twice and loses nothing.
 
 1. Outputs are sent, and the broker has them. A crash from here on repeats them, byte for byte.
-2. Facts (documents, accepted reports) are written. They count only once a fence covers them.
+2. Facts (documents, accepted reports, seats, notices, slots) are written. They count only once a fence covers them.
 3. The organizations' records are written: each is its fence and its counters in one, so each organization goes
    from "nothing of this batch" to "all of this batch" in one step.
-4. Documents that no record refers to any more are deleted.
+4. Documents and facts that no record refers to any more are deleted.
 5. The record of NOBODY is written, on its own and last: it is the fence of whatever belongs to no known
    organization, also of a catalog that makes an organization known. Before the organization itself is durable it
    must not cover that catalog.
@@ -23,7 +23,7 @@ from licmeter.stream.errors import FlushAbandonedError
 from licmeter.stream.outputs import Outputs, output_records
 from licmeter.stream.partition import NOBODY, PartitionState
 from licmeter.stream.segments import encode_segment, segment_key
-from licmeter.stream.store import CATALOGS, ORGANIZATIONS, SEEN, Change, record_key, record_prefix
+from licmeter.stream.store import CATALOGS, FACTS, ORGANIZATIONS, SEEN, SLOTS, Change, record_key, record_prefix
 
 __all__ = ["flush"]
 
@@ -32,7 +32,8 @@ async def flush(result: BatchResult, state: PartitionState, outputs: Outputs, st
     """Make a batch durable; raises `FlushAbandonedError` when the partition was taken away."""
     for topic, records in output_records(result, topics.USAGE_EVENTS.name):
         await outputs.send(topic, state.partition, records)
-    for table, changes in _steps(result, state):
+    for table, step in _steps(result, state):
+        changes = step()
         if not changes:
             continue
         if not still_mine():
@@ -41,15 +42,35 @@ async def flush(result: BatchResult, state: PartitionState, outputs: Outputs, st
     state.written(result.touched.values())
 
 
-def _steps(result: BatchResult, state: PartitionState) -> list[tuple[str, list[Change]]]:
+def _steps(result: BatchResult, state: PartitionState) -> list[tuple[str, Callable[[], list[Change]]]]:
     known = [organization for organization in result.touched.values() if organization.organization_id != NOBODY]
     nobody = [organization for organization in result.touched.values() if organization.organization_id == NOBODY]
     return [
-        (CATALOGS, _catalogs(result)),
-        (SEEN, _segments(result)),
-        (ORGANIZATIONS, _organizations(known, state)),
-        (CATALOGS, _superseded_catalogs(result, state)),
-        (ORGANIZATIONS, _organizations(nobody, state)),
+        (CATALOGS, lambda: _catalogs(result)),
+        (SEEN, lambda: _segments(result)),
+        (FACTS, lambda: _facts(result, state)),
+        (SLOTS, lambda: state.slots.changes(result.touched, result.last_offset)),
+        (ORGANIZATIONS, lambda: _organizations(known, state)),
+        (CATALOGS, lambda: _superseded_catalogs(result, state)),
+        (ORGANIZATIONS, lambda: _organizations(nobody, state)),
+        (FACTS, lambda: _superseded_facts(result, state)),
+    ]
+
+
+def _facts(result: BatchResult, state: PartitionState) -> list[Change]:
+    return [
+        change
+        for name, organization in result.touched.items()
+        for change in state.facts(name).changes(organization, result.last_offset)
+    ]
+
+
+def _superseded_facts(result: BatchResult, state: PartitionState) -> list[Change]:
+    return [
+        change
+        for name in result.touched
+        if (log := state.facts(name)).base_offset >= 0
+        for change in log.superseded(name, (key for key, _ in state.store.items(FACTS, record_prefix(name))))
     ]
 
 

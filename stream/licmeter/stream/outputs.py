@@ -4,13 +4,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from licmeter.metering.breaches import BreachFact, breach_message
 from licmeter.metering.counters import item_counters, organization_counters
 from licmeter.schemas import topics
+from licmeter.schemas.alerts import Breach, UsageAlert, alert_event
 from licmeter.schemas.attribution import encode_blocks
+from licmeter.schemas.authorization_rows import AUTHORIZATION_SCHEMA, AUTHORIZATIONS_KEY
 from licmeter.schemas.rejects import RejectOrigin, reject_headers
+from licmeter.schemas.reports import encode_event
 from licmeter.stream.batch import BatchResult
 
-__all__ = ["MemoryOutputs", "OutputRecord", "Outputs", "output_records"]
+__all__ = ["MemoryOutputs", "OutputRecord", "Outputs", "alert_record", "output_records"]
 
 
 class OutputRecord(NamedTuple):
@@ -45,6 +49,12 @@ def output_records(result: BatchResult, source_topic: str) -> Iterator[tuple[str
     if result.rows:
         columns = list(zip(*result.rows, strict=True))
         yield topics.USAGE_ATTRIBUTED.name, [OutputRecord(None, block) for block in encode_blocks(columns)]
+    if result.authorizations:
+        columns = list(zip(*result.authorizations, strict=True))
+        blocks = encode_blocks(columns, AUTHORIZATION_SCHEMA)
+        yield topics.USAGE_ATTRIBUTED.name, [OutputRecord(AUTHORIZATIONS_KEY, block) for block in blocks]
+    if result.breaches:
+        yield topics.LICENSE_ALERTS.name, [_breach(fact) for fact in result.breaches]
     if result.rejects:
         yield topics.USAGE_REJECTED.name, list(_rejected(result, source_topic))
     if result.documents:
@@ -52,6 +62,15 @@ def output_records(result: BatchResult, source_topic: str) -> Iterator[tuple[str
         yield topics.LICENSE_CATALOG.name, [OutputRecord(*record) for record in documents.items()]
     if result.touched:
         yield topics.LICENSE_COUNTERS.name, list(_counters(result))
+
+
+def _breach(fact: BreachFact) -> OutputRecord:
+    return alert_record(breach_message(fact))
+
+
+def alert_record(message: Breach | UsageAlert) -> OutputRecord:
+    """Return the record of a message on `license.alerts`."""
+    return OutputRecord(message.organization_id.encode(), encode_event(alert_event(message)))
 
 
 def _rejected(result: BatchResult, source_topic: str) -> Iterable[OutputRecord]:
@@ -73,5 +92,7 @@ def _counters(result: BatchResult) -> Iterable[OutputRecord]:
     for organization_id, state in result.touched.items():
         organization = organization_counters(state, result.partition)
         yield OutputRecord(organization.key, organization.model_dump_json().encode())
-        for item in item_counters(state, result.partition, sorted(result.touched_items.get(organization_id, ()))):
+        known = {} if state.catalog is None else state.catalog.items
+        touched = [known[name] for name in sorted(result.touched_items.get(organization_id, ())) if name in known]
+        for item in item_counters(state, result.partition, touched, state.updated_ms):
             yield OutputRecord(item.key, item.model_dump_json().encode())

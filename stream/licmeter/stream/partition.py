@@ -6,19 +6,23 @@ from typing import Final
 from licmeter.metering.organization import OrganizationState
 from licmeter.schemas.catalog import Organization
 from licmeter.stream.errors import StateCorruptError
+from licmeter.stream.facts import FactLog, load_facts
 from licmeter.stream.seen import SeenIndex
 from licmeter.stream.segments import day_bound, decode_segment, segment_span
+from licmeter.stream.slot_records import SLOT_DAYS, SlotCache
 from licmeter.stream.store import (
     CATALOGS,
+    FACTS,
     ORGANIZATIONS,
     SEEN,
+    SLOTS,
     PartitionStore,
     record_key,
     record_offset,
     record_prefix,
 )
 
-__all__ = ["NOBODY", "PartitionState", "load_partition"]
+__all__ = ["NOBODY", "PartitionState", "forget_old", "load_partition"]
 
 #: The organization that counts what names no known one.
 NOBODY: Final = ""
@@ -37,9 +41,15 @@ class PartitionState:
         self.partition = partition
         self.store = store
         self.seen = seen
+        self.slots = SlotCache(store, self._fence)
         self._organizations: dict[str, OrganizationState] = {}
         self._unknown: set[str] = set()
         self._superseded: dict[str, list[bytes]] = {}
+        self._facts: dict[str, FactLog] = {}
+
+    def _fence(self, organization_id: str) -> int:
+        state = self.organization(organization_id)
+        return -1 if state is None else state.applied_offset
 
     def nobody(self) -> OrganizationState:
         """Return the state that counts records of no known organization."""
@@ -61,6 +71,15 @@ class PartitionState:
         self._unknown.discard(organization_id)
         return self._keep(OrganizationState(organization_id, created_offset=offset))
 
+    def facts(self, organization_id: str) -> FactLog:
+        """Return how an organization's facts are recorded."""
+        return self._facts.setdefault(organization_id, FactLog())
+
+    def organization_ids(self) -> list[str]:
+        """Return all organizations of the partition that a catalog ever named, as far as they are in the store."""
+        names = {key[:-9].decode() for key, _ in self.store.items(ORGANIZATIONS)}
+        return sorted(names - {NOBODY})
+
     def superseded(self, organization_id: str) -> list[bytes]:
         """Return the keys of the records that the next record of an organization replaces."""
         return self._superseded.get(organization_id, [])
@@ -77,6 +96,8 @@ class PartitionState:
             oldest = next(iter(self._organizations))
             del self._organizations[oldest]
             self._superseded.pop(oldest, None)
+            self._facts.pop(oldest, None)
+        self.slots.written()
 
     def _keep(self, state: OrganizationState) -> OrganizationState:
         self._organizations[state.organization_id] = state
@@ -99,6 +120,7 @@ class PartitionState:
                     f"organization {organization_id} has no catalog of offset {state.catalog_offset}"
                 )
             state.adopt(Organization.model_validate_json(document), state.catalog_offset)
+        self._facts[organization_id] = load_facts(state, self.store.items(FACTS, record_prefix(organization_id)))
         return state
 
 
@@ -122,7 +144,8 @@ def load_partition(partition: int, store: PartitionStore, duplicate_days: int) -
     return state
 
 
-def forget_days_before(state: PartitionState, day: int) -> None:
-    """Free what no report can meet any more, in memory and in the store."""
-    state.seen.drop_days_before(day)
-    state.store.forget(SEEN, day_bound(day))
+def forget_old(state: PartitionState, today: int, duplicate_days: int) -> None:
+    """Free what no event of today or later can meet any more, in memory and in the store."""
+    state.seen.drop_days_before(today - duplicate_days)
+    state.store.forget(SEEN, day_bound(today - duplicate_days))
+    state.store.forget(SLOTS, day_bound(today - SLOT_DAYS))

@@ -1,4 +1,4 @@
-"""What the worker keeps of one partition, as it needs it: three tables of immutable records.
+"""What the worker keeps of one partition, as it needs it: tables of immutable records.
 
 A record is never changed: its key holds the offset that wrote it, and other content has another key. So nothing
 that a stalled worker writes late can replace anything (docs/decisions/0003-state-records.md).
@@ -8,6 +8,9 @@ that a stalled worker writes late can replace anything (docs/decisions/0003-stat
 | organizations | organization, applied offset | counters up to that offset; the highest offset is the current one |
 | catalogs | organization, offset of the change | the document |
 | seen | day, offsets of the batch, digest | identities and contents of accepted reports, by organization |
+| facts | organization, offset, kind, digest | seats and notices (`facts`) |
+| slots | day, organization, item, slot, offset, digest | who used a concurrency item in a slot (`slot_records`) |
+| levels | organization, check instant | alert levels that were notified and are held (`checks`) |
 """
 
 import struct
@@ -16,19 +19,26 @@ from typing import Final, Protocol
 
 __all__ = [
     "CATALOGS",
+    "FACTS",
+    "LEVELS",
     "ORGANIZATIONS",
     "SEEN",
+    "SLOTS",
     "Change",
     "MemoryStore",
     "PartitionStore",
     "record_key",
     "record_offset",
+    "record_prefix",
 ]
 
 ORGANIZATIONS: Final = "organizations"
 CATALOGS: Final = "catalogs"
 SEEN: Final = "seen"
-TABLES: Final = (ORGANIZATIONS, CATALOGS, SEEN)
+FACTS: Final = "facts"
+SLOTS: Final = "slots"
+LEVELS: Final = "levels"
+TABLES: Final = (ORGANIZATIONS, CATALOGS, SEEN, FACTS, SLOTS, LEVELS)
 
 Change = tuple[bytes, bytes | None]  # key and value; None deletes
 _OFFSET: Final = struct.Struct(">Q")

@@ -7,11 +7,13 @@ import pytest
 
 from licmeter.metering.decoding import decode
 from licmeter.metering.duplicates import DictMemory
-from licmeter.metering.items import grace_of, item_state, percent_of
+from licmeter.metering.items import grace_of, percent_of
 from licmeter.metering.limits import DEFAULT_LIMITS
 from licmeter.metering.meter import Decision, meter_report
 from licmeter.metering.organization import OrganizationState
 from licmeter.metering.report import Report
+from licmeter.metering.slot_use import DictSlots
+from licmeter.metering.states import item_state
 from licmeter.schemas.catalog import Organization
 from licmeter.schemas.outcomes import ItemState, Outcome, RejectReason
 from licmeter.schemas.reports import encode_event
@@ -25,6 +27,7 @@ class Bench:
         self.state = OrganizationState(ORGANIZATION)
         self.state.adopt(document, 0)
         self.memory = DictMemory(DEFAULT_LIMITS.duplicate_days)
+        self.slots = DictSlots()
         self.number = 0
 
     def send(self, received: Any = RECEIVED, **changes: Any) -> Decision:
@@ -32,7 +35,7 @@ class Bench:
         event = encode_event(report(**({"report_id": f"r{self.number}"} | changes)))
         decoded = decode(ORGANIZATION.encode(), event, ms(received), DEFAULT_LIMITS)
         assert isinstance(decoded, Report), decoded
-        return meter_report(decoded, self.state, self.memory)
+        return meter_report(decoded, self.state, self.memory, self.slots)
 
     def parts(self, item_id: str = "41") -> tuple[int, int, int]:
         use = self.state.use(item_id)
@@ -40,7 +43,8 @@ class Bench:
 
     def item_state(self, item_id: str = "41", at: Any = RECEIVED) -> ItemState:
         assert self.state.catalog is not None
-        return item_state(self.state.catalog.items[item_id], self.state.use(item_id).used, ms(at))
+        catalog_item = self.state.catalog.items[item_id]
+        return item_state(catalog_item, self.state.use(item_id), self.state.seat_book(item_id), ms(at))
 
 
 @pytest.mark.parametrize(

@@ -1,21 +1,34 @@
 import datetime as dt
 import hashlib
+from dataclasses import replace
 from decimal import Decimal
 
 import pyarrow as pa
 import pytest
 
 from licmeter.schemas import attribution
+from licmeter.schemas.authorization_rows import AUTHORIZATIONS_KEY
 from licmeter.schemas.counters import ItemCounters, OrganizationCounters
-from licmeter.schemas.outcomes import ChargeWay, ItemState, RejectReason
+from licmeter.schemas.outcomes import RejectReason
 from licmeter.schemas.rejects import RejectOrigin, reject_headers
 from licmeter.schemas.topics import LICENSE_COUNTERS, USAGE_EVENTS, USAGE_REJECTED
-from licmeter.sinks.conversion import ITEM_TABLE, ORGANIZATION_TABLE, ROWS_TABLE, RowBatch
+from licmeter.sinks.blocks import AUTHORIZATIONS_TABLE, ROWS_TABLE
+from licmeter.sinks.conversion import RowBatch
+from licmeter.sinks.counters import ITEM_TABLE, ORGANIZATION_TABLE
 from licmeter.sinks.rejected import PAYLOAD_BYTES_MAX, REJECTED_TABLE
-from tests.unit.sinks.records import SLOT, FakeRecord, attribution_row, columns
+from tests.unit.sinks.records import (
+    SLOT,
+    FakeRecord,
+    attribution_blocks,
+    attribution_row,
+    authorization_blocks,
+    authorization_row,
+    counters_record,
+    item_counters,
+    organization_counters,
+)
 
 ORIGIN = RejectOrigin(RejectReason.TOO_OLD, "late by a day", "usage.events", 5, 77, 1_930_000_000_123)
-UPDATED = dt.datetime(2031, 3, 8, 14, 15, tzinfo=dt.UTC)
 
 
 def batch_of(*records: FakeRecord) -> RowBatch:
@@ -23,11 +36,6 @@ def batch_of(*records: FakeRecord) -> RowBatch:
     for record in records:
         batch.add(record)
     return batch
-
-
-def block(*rows: dict[str, object]) -> FakeRecord:
-    (encoded,) = attribution.encode_blocks(columns(rows))
-    return FakeRecord(encoded)
 
 
 def rejected(**changes: object) -> dict[str, object]:
@@ -38,14 +46,33 @@ def rejected(**changes: object) -> dict[str, object]:
 
 def test_every_column_of_a_block_arrives() -> None:
     row = attribution_row()
-    batch = batch_of(block(row))
+    batch = batch_of(*attribution_blocks([row]))
     assert batch.tables()[ROWS_TABLE].to_pylist() == [row]
     assert batch.rows == 1
 
 
+def test_every_column_of_a_block_of_authorizations_arrives() -> None:
+    rows = [authorization_row(), authorization_row(outcome="granted", item_id="L1-1", code="", code_number=0)]
+    batch = batch_of(*authorization_blocks(rows[:1]), *authorization_blocks(rows[1:]))
+    assert batch.tables()[AUTHORIZATIONS_TABLE].to_pylist() == rows
+    assert batch.rows == 2
+
+
+def test_the_key_tells_what_a_block_holds() -> None:
+    reports, authorizations = attribution_blocks([attribution_row()]), authorization_blocks([authorization_row()])
+    swapped = [replace(reports[0], key=AUTHORIZATIONS_KEY), replace(authorizations[0], key=None)]
+    batch = batch_of(*swapped, *reports, *authorizations)
+    assert [undecodable.record for undecodable in batch.undecodable] == swapped
+    assert {name: table.num_rows for name, table in batch.tables().items()} == {
+        ROWS_TABLE: 1,
+        AUTHORIZATIONS_TABLE: 1,
+    }
+
+
 def test_blocks_with_different_dictionaries_become_one_batch() -> None:
     rows = [attribution_row(feature=name, line=line) for line, name in enumerate(["qr", "code128", "qr", "ean"])]
-    table = batch_of(block(*rows[:2]), block(rows[2]), block(rows[3])).tables()[ROWS_TABLE]
+    blocks = [record for part in (rows[:2], rows[2:3], rows[3:]) for record in attribution_blocks(part)]
+    table = batch_of(*blocks).tables()[ROWS_TABLE]
     assert isinstance(table, pa.RecordBatch)
     assert table.to_pylist() == rows
 
@@ -63,8 +90,9 @@ def _ipc(table: pa.Table) -> bytes:
 
 
 def _good_table(**changes: object) -> pa.Table:
-    (encoded,) = attribution.encode_blocks(columns([attribution_row(**changes)]))
-    return attribution.decode_block(encoded)
+    (record,) = attribution_blocks([attribution_row(**changes)])
+    assert record.value is not None
+    return attribution.decode_block(record.value)
 
 
 def _with_null() -> bytes:
@@ -96,52 +124,30 @@ def _with_bad_index() -> bytes:
 def test_what_is_no_block_is_undecodable_and_stops_nothing(value: bytes | None) -> None:
     row = attribution_row()
     bad = FakeRecord(value, offset=4)
-    batch = batch_of(bad, block(row))
+    batch = batch_of(bad, *attribution_blocks([row]))
     assert [undecodable.record for undecodable in batch.undecodable] == [bad]
     assert batch.tables()[ROWS_TABLE].to_pylist() == [row]
     assert batch.rows == 1
 
 
-def item(**changes: object) -> ItemCounters:
-    values = {
-        "organization_id": "acme",
-        "source_partition": 3,
-        "applied_offset": 12,
-        "updated_at": UPDATED,
-        "item_id": "L1-1",
-        "charge_way": ChargeWay.PER_SCAN,
-        "quota": 1000,
-        "used": 999,
-        "in_quota": 900,
-        "in_grace": 90,
-        "over": 9,
-        "percent": "99.90",
-        "state": ItemState.GRACE,
-        "in_expiry_grace": True,
-    }
-    return ItemCounters.model_validate(values | changes)
-
-
-def counters(record: ItemCounters | OrganizationCounters) -> FakeRecord:
-    return FakeRecord(record.model_dump_json().encode(), topic=LICENSE_COUNTERS.name, key=record.key)
-
-
 def test_every_column_of_item_counters_arrives() -> None:
-    table = batch_of(counters(item())).tables()[ITEM_TABLE]
-    assert table.to_pylist() == [item().model_dump(exclude={"kind"}) | {"percent": Decimal("99.90")}]
+    counters = item_counters()
+    table = batch_of(counters_record(counters)).tables()[ITEM_TABLE.name]
+    assert table.to_pylist() == [_stored(counters) | {"percent": Decimal("99.90")}]
 
 
-def test_an_item_without_quota_has_neither_quota_nor_percent() -> None:
-    (row,) = batch_of(counters(item(quota=None, percent=None))).tables()[ITEM_TABLE].to_pylist()
-    assert (row["quota"], row["percent"]) == (None, None)
+def test_an_item_without_limits_has_none() -> None:
+    counters = item_counters(quota=None, budget=None, budget_year=None, percent=None)
+    assert batch_of(counters_record(counters)).tables()[ITEM_TABLE.name].to_pylist() == [_stored(counters)]
 
 
 def test_every_column_of_organization_counters_arrives() -> None:
-    record = OrganizationCounters(
-        organization_id="", source_partition=1, applied_offset=0, updated_at=UPDATED, charged=1, uncharged=2,
-        duplicate=3, rejected=4,
-    )  # fmt: skip
-    assert batch_of(counters(record)).tables()[ORGANIZATION_TABLE].to_pylist() == [record.model_dump(exclude={"kind"})]
+    counters = organization_counters(organization_id="")
+    assert batch_of(counters_record(counters)).tables()[ORGANIZATION_TABLE.name].to_pylist() == [_stored(counters)]
+
+
+def _stored(counters: ItemCounters | OrganizationCounters) -> dict[str, object]:
+    return counters.model_dump(exclude={"kind"})
 
 
 @pytest.mark.parametrize(
@@ -150,17 +156,48 @@ def test_every_column_of_organization_counters_arrives() -> None:
         pytest.param(b"", id="empty"),
         pytest.param(b"\xff\xfe", id="no UTF-8"),
         pytest.param(b'{"kind": "other"}', id="unknown kind"),
-        pytest.param(item(applied_offset=-1).model_dump_json().encode(), id="negative offset"),
-        pytest.param(item(used=2**64).model_dump_json().encode(), id="beyond 64 bits"),
-        pytest.param(item(source_partition=70_000).model_dump_json().encode(), id="partition beyond 16 bits"),
-        pytest.param(item(percent="many").model_dump_json().encode(), id="percent that is no number"),
-        pytest.param(item(percent="1" * 60).model_dump_json().encode(), id="percent beyond 38 digits"),
+        pytest.param(item_counters(applied_offset=-1).model_dump_json().encode(), id="negative offset"),
+        pytest.param(item_counters(used=2**64).model_dump_json().encode(), id="beyond 64 bits"),
+        pytest.param(item_counters(source_partition=70_000).model_dump_json().encode(), id="partition beyond 16 bits"),
+        pytest.param(item_counters(consumed=-1).model_dump_json().encode(), id="negative exceptions"),
+        pytest.param(item_counters(budget_year=2**32).model_dump_json().encode(), id="year beyond 32 bits"),
+        pytest.param(organization_counters(refused=-1).model_dump_json().encode(), id="negative refusals"),
+        pytest.param(item_counters(percent="many").model_dump_json().encode(), id="percent that is no number"),
+        pytest.param(item_counters(percent="NaN").model_dump_json().encode(), id="percent that is not a number"),
+        pytest.param(item_counters(percent="1.234").model_dump_json().encode(), id="percent with three decimals"),
+        pytest.param(item_counters(percent="1" * 60).model_dump_json().encode(), id="percent beyond 38 digits"),
     ],
 )
 def test_what_are_no_counters_is_undecodable(value: bytes) -> None:
-    batch = batch_of(FakeRecord(value, topic=LICENSE_COUNTERS.name), counters(item()))
+    batch = batch_of(FakeRecord(value, topic=LICENSE_COUNTERS.name), counters_record(item_counters()))
     assert len(batch.undecodable) == 1
-    assert batch.tables()[ITEM_TABLE].num_rows == batch.rows == 1
+    assert batch.tables()[ITEM_TABLE.name].num_rows == batch.rows == 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(None, id="tombstone"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b"{}", id="json"),
+        pytest.param(authorization_blocks([authorization_row()])[0].value[:900], id="cut off"),  # type: ignore[index]
+        pytest.param(
+            authorization_blocks([authorization_row(at=dt.datetime(1969, 12, 31, 23, 59, 59, 999_000, tzinfo=dt.UTC))])[
+                0
+            ].value,
+            id="before 1970",
+        ),
+        pytest.param(
+            authorization_blocks([authorization_row(at=dt.datetime(2106, 2, 7, 6, 28, 16, tzinfo=dt.UTC))])[0].value,
+            id="after 2106",
+        ),
+    ],
+)
+def test_what_is_no_block_of_authorizations_is_undecodable(value: bytes | None) -> None:
+    bad = FakeRecord(value, key=AUTHORIZATIONS_KEY)
+    batch = batch_of(bad, *authorization_blocks([authorization_row()]))
+    assert [undecodable.record for undecodable in batch.undecodable] == [bad]
+    assert batch.tables()[AUTHORIZATIONS_TABLE].num_rows == batch.rows == 1
 
 
 def test_a_tombstone_of_counters_is_skipped() -> None:
@@ -241,4 +278,4 @@ def test_bytes_are_counted_for_the_bound() -> None:
 
 
 def test_the_slot_is_an_instant_in_utc() -> None:
-    assert batch_of(block(attribution_row())).tables()[ROWS_TABLE].to_pylist()[0]["slot"] == SLOT
+    assert batch_of(*attribution_blocks([attribution_row()])).tables()[ROWS_TABLE].to_pylist()[0]["slot"] == SLOT

@@ -1,23 +1,24 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 from aiokafka import TopicPartition
 from aiokafka.errors import CommitFailedError
 
-from licmeter.schemas import attribution
-from licmeter.sinks.conversion import ROWS_TABLE, Undecodable
+from licmeter.sinks.blocks import ROWS_TABLE
+from licmeter.sinks.conversion import Undecodable
 from licmeter.sinks.flushing import Bounds, SinkLoop
 from licmeter.sinks.records import Record
 from licmeter.sinks.stats import SinkStats
-from tests.unit.sinks.records import FakeRecord, attribution_row, columns
+from tests.unit.sinks.records import FakeRecord, attribution_blocks, attribution_row
 
 P0 = TopicPartition("usage.attributed", 0)
 
 
 def record(offset: int) -> FakeRecord:
-    (block,) = attribution.encode_blocks(columns([attribution_row(source_offset=offset)]))
-    return FakeRecord(block, offset=offset)
+    (block,) = attribution_blocks([attribution_row(source_offset=offset)])
+    return replace(block, offset=offset)
 
 
 class FakeConsumer:

@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from licmeter.runtime.cli import demo, sending, services, setup, stats
+from licmeter.runtime.cli import demo, metering, sending, services, setup, stats
 from licmeter.runtime.cli.output import errors
 from licmeter.runtime.errors import LicmeterError
 
@@ -24,6 +24,7 @@ demo.register(app)
 setup.register(app)
 sending.register(app)
 stats.register(app)
+metering.register(app)
 
 
 def _show_version(wanted: bool) -> None:

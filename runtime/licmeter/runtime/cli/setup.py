@@ -83,9 +83,11 @@ def license_apply(
 
     The whole document is checked, all mistakes are shown, and so is what changes.
     """
-    from licmeter.runtime.licenses import apply_documents, read_documents
+    from licmeter.runtime.licenses import apply_documents, read_documents, recipient_mistakes
 
     documents = read_documents(files)
+    for mistake in recipient_mistakes(documents):
+        errors.print(f"{mistake}; it is left out", style="yellow", markup=False, highlight=False)
     changes = asyncio.run(apply_documents(load_settings(), documents, dry_run=dry_run))
     if as_json:
         print_json([change.to_json() for change in changes])
