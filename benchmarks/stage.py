@@ -4,14 +4,16 @@ import asyncio
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from licmeter.producers.sending import send_events
 from licmeter.producers.simulation import Fleet, Kind, load_scenario
 from licmeter.runtime.children import Child, monotonic
 from licmeter.runtime.topics import apply_topics
+from licmeter.schemas.outcomes import Outcome
 from licmeter.schemas.topics import ALL_TOPICS
 
 PARTITIONS = 4
@@ -46,9 +48,19 @@ def worker(bootstrap_servers: str, folder: Path, **settings: str) -> Child:
 
 def batches(log: Path) -> list[tuple[float, int]]:
     """Read the worker's log: when each batch was flushed (seconds since 1970), and how many events it had."""
-    found = []
+    return [(datetime.fromisoformat(entry["timestamp"]).timestamp(), entry["records"]) for entry in _counted(log)]
+
+
+def progress(log: Path) -> tuple[int, int]:
+    """Read the worker's log: how many events are counted, and how many of them were accepted reports."""
+    counted = accepted = 0
+    for entry in _counted(log):
+        counted += entry["records"]
+        accepted += entry[Outcome.CHARGED] + entry[Outcome.UNCHARGED]
+    return counted, accepted
+
+
+def _counted(log: Path) -> Iterator[dict[str, Any]]:
     for line in log.read_text().splitlines():
         if '"batch_counted"' in line:
-            entry = json.loads(line)
-            found.append((datetime.fromisoformat(entry["timestamp"]).timestamp(), entry["records"]))
-    return found
+            yield json.loads(line)

@@ -106,7 +106,7 @@ def put(event: dict[str, Any], field: tuple[tuple[str, ...], str], value: Any) -
     if value is ...:
         found.pop(name, None)
     else:
-        found[name] = value
+        found[name] = dict(value) if isinstance(value, dict) else value  # a later change must not reach it
 
 
 def test_on_every_field_with_every_hostile_value() -> None:

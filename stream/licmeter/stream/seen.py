@@ -16,8 +16,9 @@ from licmeter.stream.segments import ENTRY_BYTES
 
 __all__ = ["FRESH_MAX", "SeenIndex"]
 
-#: Reports in the dictionary: about 250 bytes each, so 12 MB at most for each partition.
-FRESH_MAX: Final = 50_000
+#: Reports in the dictionary, before one more batch: about 250 bytes each, so 8 MB at most for each partition. They lie
+#: among objects that live for one batch and keep those from being given back, so fewer of them are better.
+FRESH_MAX: Final = 10_000
 
 _ENTRY: Final = np.dtype([("high", ">u8"), ("low", ">u8"), ("content", ">u8")])
 _Words = NDArray[np.uint64]
@@ -28,9 +29,15 @@ class _Run:
 
     __slots__ = ("content", "high", "low")
 
-    def __init__(self, high: _Words, low: _Words, content: _Words) -> None:
+    def __init__(self, columns: Iterable[_Words]) -> None:
+        """Sort columns (high, low, content); a generator makes each only when the one before is sorted."""
+        remaining = iter(columns)
+        high = next(remaining)
         order = np.argsort(high, kind="stable")
-        self.high, self.low, self.content = high[order], low[order], content[order]
+        self.high = high[order]
+        del high  # a large run: 8 bytes an entry that need not wait for the other columns
+        self.low = next(remaining)[order]
+        self.content = next(remaining)[order]
 
     def __len__(self) -> int:
         return len(self.high)
@@ -38,12 +45,10 @@ class _Run:
     @classmethod
     def of(cls, entries: bytes) -> "_Run":
         words = np.frombuffer(entries, _ENTRY)
-        return cls(*(words[name].astype(np.uint64) for name in ("high", "low", "content")))
+        return cls(words[name].astype(np.uint64) for name in ("high", "low", "content"))
 
     def merged(self, other: "_Run") -> "_Run":
-        return _Run(
-            *(np.concatenate(pair) for pair in zip(self._columns(), other._columns(), strict=True)),
-        )
+        return _Run(np.concatenate(pair) for pair in zip(self._columns(), other._columns(), strict=True))
 
     def _columns(self) -> tuple[_Words, _Words, _Words]:
         return self.high, self.low, self.content
