@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,7 +36,8 @@ def fill(bootstrap_servers: str, fleet: Fleet, on_sent: Callable[[int], None]) -
     asyncio.run(send_events(bootstrap_servers, fleet.emissions(), on_sent))
 
 
-def worker(bootstrap_servers: str, folder: Path, **settings: str) -> Child:
+def worker(bootstrap_servers: str, folder: Path, log: Path | None = None, **settings: str) -> Child:
+    """Return a worker with its data in a folder; its log, too, unless it is to be elsewhere."""
     environment = os.environ | {
         "LICMETER_KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
         "LICMETER_KAFKA__PARTITIONS": str(PARTITIONS),
@@ -43,7 +45,7 @@ def worker(bootstrap_servers: str, folder: Path, **settings: str) -> Child:
         "LICMETER_LOG_FORMAT": "json",
         **settings,
     }
-    return Child(["stream"], log=folder / "stream.log", environment=environment, clock=monotonic)
+    return Child(["stream"], log=log or folder / "stream.log", environment=environment, clock=monotonic)
 
 
 def batches(log: Path) -> list[tuple[float, int]]:
@@ -60,7 +62,24 @@ def progress(log: Path) -> tuple[int, int]:
     return counted, accepted
 
 
+def outcomes(log: Path) -> Counter[str]:
+    """Read the worker's log: how many reports had which outcome."""
+    sums: Counter[str] = Counter()
+    for entry in _counted(log):
+        sums.update({outcome: entry[outcome] for outcome in Outcome})
+    return sums
+
+
+def last_event(log: Path, event: str) -> float:
+    """Read the worker's log: when an event came last, in seconds since 1970."""
+    return max(datetime.fromisoformat(entry["timestamp"]).timestamp() for entry in _events(log, event))
+
+
 def _counted(log: Path) -> Iterator[dict[str, Any]]:
+    return _events(log, "batch_counted")
+
+
+def _events(log: Path, event: str) -> Iterator[dict[str, Any]]:
     for line in log.read_text().splitlines():
-        if '"batch_counted"' in line:
-            yield json.loads(line)
+        if f'"{event}"' in line:
+            yield json.loads(line[line.index("{") :])  # what Faust says to a terminal may stand before it
