@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: help install demo test check lint types layers unit integration bench-stream bench-memory lock clean
+.PHONY: help install demo test check lint types layers unit integration bench-stream bench-memory bench-core bench-state coverage lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -45,6 +45,15 @@ bench-stream: install ## events/s of the stream next to a stock Faust agent
 
 bench-memory: install ## memory of a worker over 2 million reports
 	$(BIN)/python -m benchmarks.bench_memory
+
+bench-core: install ## reports/s of the core alone, by charge way
+	$(BIN)/python -m benchmarks.bench_core
+
+bench-state: install ## memory, disk and recovery with 10 million remembered reports
+	$(BIN)/python -m benchmarks.bench_state
+
+coverage: install ## write docs/domain-coverage.md anew: which test holds which rule
+	$(BIN)/python scripts/domain_coverage.py
 
 lock: install ## resolve requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --extra all --group dev --universal --generate-hashes \

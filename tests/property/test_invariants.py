@@ -24,7 +24,7 @@ from tests.support import pipeline
 from tests.support.build import item, organization
 from tests.support.histories import ORGANIZATION, START, documents, histories, text
 
-EXAMPLES = 150
+EXAMPLES = 2_000
 relaxed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 History = tuple[dict[str, Any], list[dict[str, Any]]]
 Log = list[dict[str, Any]]

@@ -11,7 +11,7 @@ from licmeter.schemas.catalog import Organization
 from tests.support import reference
 from tests.support.histories import histories
 
-EXAMPLES = 200
+EXAMPLES = 2_000
 
 
 def count(document: dict[str, Any], events: list[dict[str, Any]], until: datetime) -> dict[str, Any]:

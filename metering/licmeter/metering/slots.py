@@ -10,7 +10,6 @@ __all__ = [
     "SLOTS_PER_DAY",
     "SLOT_SECONDS",
     "is_late",
-    "is_slot_start",
     "slot_end",
     "slot_index",
     "slot_start",
@@ -36,11 +35,6 @@ def slot_end(slot_s: int) -> int:
 def slot_index(epoch_s: int) -> int:
     """Return the slot's number in its UTC day, 0 to 479 (T2)."""
     return epoch_s % _DAY_SECONDS // SLOT_SECONDS
-
-
-def is_slot_start(epoch_s: int) -> bool:
-    """Tell whether a slot starts at this instant."""
-    return epoch_s % SLOT_SECONDS == 0
 
 
 def is_late(*, slot_s: int, received_ms: int) -> bool:
