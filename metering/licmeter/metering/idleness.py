@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from licmeter.metering.items import BUDGET_YEAR_MS, DAY_MS, MeteredItem
 from licmeter.metering.organization import OrganizationState
-from licmeter.metering.requests import WINDOW_MS
+from licmeter.metering.requests import CHECK_INTERVAL_MS
 
 __all__ = ["next_change"]
 
@@ -24,9 +24,10 @@ def _changes(state: OrganizationState, after_ms: int) -> Iterator[int]:
         end_ms = state.seat_book(item.item_id).next_end(after_ms)
         if end_ms is not None:
             yield end_ms
-    # Requests leave the window one check after the other.
-    if any(state.requests.window(project_id, after_ms + WINDOW_MS) for project_id in state.catalog.projects):
-        yield after_ms + 1
+    # Requests come into the window, and leave it, one check after the other.
+    for project_id in state.catalog.projects:
+        if any(state.requests.window(project_id, at_ms) for at_ms in (after_ms, after_ms + CHECK_INTERVAL_MS)):
+            yield after_ms + 1
 
 
 def _changes_of(item: MeteredItem, after_ms: int) -> Iterator[int]:
