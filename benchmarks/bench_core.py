@@ -62,7 +62,9 @@ def reports(count: int, way: str) -> list[Report]:
     for number in range(count):
         # Every client reports once a slot.
         slot_s = start_s + number // CLIENTS * 180
-        report = Report("1", "1-p", f"client-{number % CLIENTS}", str(number), slot_s, slot_s * 1000 + 60_000, {"qr": 3})
+        report = Report(
+            "1", "1-p", f"client-{number % CLIENTS}", str(number), slot_s, slot_s * 1000 + 60_000, {"qr": 3}
+        )
         if way == "per_domain":
             report.validation = ("domain", "shop.example.org")
         made.append(report)
