@@ -6,7 +6,15 @@ from typing import Any, ClassVar
 
 from licmeter.analytics.query import ALWAYS, Period
 
-__all__ = ["ItemCountersQuery", "ItemUsage", "OrganizationsQuery", "OutcomeTotals", "ProjectUsage", "RejectTotals"]
+__all__ = [
+    "AuthorizationTotals",
+    "ItemCountersQuery",
+    "ItemUsage",
+    "OrganizationsQuery",
+    "OutcomeTotals",
+    "ProjectUsage",
+    "RejectTotals",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,26 @@ class ProjectUsage:
                    argMax(used, slot), argMax(kept, slot), max(used + kept), max(slot)
             FROM slots GROUP BY project_id, feature
             ORDER BY project_id, feature
+        """
+        return text, parameters
+
+
+@dataclass(frozen=True, slots=True)
+class AuthorizationTotals:
+    """Authorization requests by answer and code (measures `auth` and `auth_failed`); repeats are told apart."""
+
+    organization_id: str
+    period: Period = ALWAYS
+
+    columns: ClassVar[Sequence[str]] = ("outcome", "code", "count")
+
+    def to_sql(self) -> tuple[str, dict[str, Any]]:
+        """Return the text and its parameters."""
+        parameters: dict[str, Any] = {"organization": self.organization_id}
+        text = f"""
+            SELECT outcome, code, count() FROM authorizations
+            WHERE organization_id = {{organization:String}} AND {self.period.condition("at", parameters)}
+            GROUP BY outcome, code ORDER BY outcome, count() DESC, code
         """
         return text, parameters
 

@@ -59,6 +59,7 @@ def _ask(organization: str | None, project: str | None, period: Any) -> list[dic
                 {
                     "organization_id": name,
                     "outcomes": run(client, usage.OutcomeTotals(name, period))[0],
+                    "authorizations": run(client, usage.AuthorizationTotals(name, period)),
                     "rejected": run(client, usage.RejectTotals(name, period)),
                     "projects": run(client, usage.ProjectUsage(name, period, project)),
                     "items": run(client, usage.ItemCountersQuery(name)),
@@ -78,15 +79,22 @@ def _ask(organization: str | None, project: str | None, period: Any) -> list[dic
 
 def _show(answer: dict[str, Any]) -> None:
     outcomes, rejected = answer["outcomes"], sum(row["count"] for row in answer["rejected"])
-    received = outcomes["charged"] + outcomes["uncharged"] + outcomes["duplicate"] + rejected
+    asked = dict.fromkeys(("granted", "refused", "duplicate"), 0)
+    for row in answer["authorizations"]:
+        asked[row["outcome"]] += row["count"]
+    duplicate = outcomes["duplicate"] + asked["duplicate"]
+    received = outcomes["charged"] + outcomes["uncharged"] + asked["granted"] + asked["refused"] + duplicate + rejected
     updated = outcomes["last_received_at"]
     out.print(
-        f"\n[bold]Organization {answer['organization_id']}[/]: {received:,} reports = {outcomes['charged']:,} charged"
-        " + "
-        f"{outcomes['uncharged']:,} uncharged + {outcomes['duplicate']:,} duplicate + {rejected:,} rejected"
+        f"\n[bold]Organization {answer['organization_id']}[/]: {received:,} records = {outcomes['charged']:,} charged"
+        f" + {outcomes['uncharged']:,} uncharged + {duplicate:,} duplicate + {rejected:,} rejected"
+        + (f" + {asked['granted']:,} granted + {asked['refused']:,} refused" if any(asked.values()) else "")
         + (f"; latest {updated:%Y-%m-%d %H:%M:%S} UTC" if updated else ""),
         highlight=False,
     )
+    for row in answer["authorizations"]:
+        if row["outcome"] == "refused":
+            out.print(f"  refused as {row['code']}: {row['count']:,}", style="yellow", highlight=False)
     for row in answer["rejected"]:
         out.print(f"  rejected as {row['reason']}: {row['count']:,}", style="yellow", highlight=False)
     if answer["projects"]:
@@ -120,10 +128,10 @@ def _show_projects(rows: list[dict[str, Any]]) -> None:
 
 
 def _show_items(rows: list[dict[str, Any]]) -> None:
-    headers = ("used", "quota", "%", "in grace", "over")
+    headers = ("value", "of", "%", "in grace", "over", "units")
     columns = {"item": "left", "charge way": "left"} | dict.fromkeys(headers, "right") | {"": "left", "state": "left"}
     result = table("Per item", columns, [])
-    colors = {"active": "green", "grace": "yellow", "blocked": "red"}
+    colors = {"active": "green", "grace": "yellow", "overusing": "yellow", "blocked": "red", "capped": "red"}
     for row in rows:
         percent = row["percent"]
         color = colors.get(row["state"], "magenta")
@@ -131,12 +139,25 @@ def _show_items(rows: list[dict[str, Any]]) -> None:
         result.add_row(
             row["item_id"],
             row["charge_way"],
-            f"{row['used']:,}",
-            "unlimited" if row["quota"] is None else f"{row['quota']:,}",
+            *_measured(row),
             "" if percent is None else f"{percent:.2f}",
             f"{row['in_grace']:,}",
             f"{row['over']:,}",
+            f"{row['attributed']:,}",
             Text("━" * filled, style=color) + Text("━" * (_BAR_CELLS - filled), style="dim"),
             Text(row["state"], style=color),
         )
     out.print(result)
+
+
+def _measured(row: dict[str, Any]) -> tuple[str, str]:
+    """Return what is held against which limit: units used, live seats, or exceptions of the budget year."""
+    way, quota = row["charge_way"], row["quota"]
+    if way.startswith("per_concurrent"):
+        limit = "unlimited" if row["budget"] is None else f"{row['budget']:,} exceptions ({quota:,} a slot)"
+        return f"{row['consumed']:,}", limit
+    if way in ("per_device", "per_server"):
+        return f"{row['active']:,}", "unlimited" if quota is None else f"{quota:,} seats"
+    if way == "per_domain":
+        return "", ""
+    return f"{row['used']:,}", "unlimited" if quota is None else f"{quota:,} units"
