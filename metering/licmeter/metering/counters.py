@@ -26,6 +26,7 @@ def organization_counters(state: OrganizationState, source_partition: int) -> Or
         rejected=outcomes[Outcome.REJECTED],
         granted=state.granted,
         refused=state.refused,
+        notices_withheld=state.notices.withheld,
     )
 
 

@@ -59,6 +59,9 @@ class OrganizationCounters(_Counters):
     rejected: int
     granted: int = Field(default=0, description="authorizations")
     refused: int = 0
+    notices_withheld: int = Field(
+        default=0, description="breach events not given, beyond the bound of one organization and day"
+    )
 
     @property
     def key(self) -> bytes:

@@ -15,7 +15,7 @@ _SOURCE: Final = [
     ("applied_offset", pa.uint64()),
     ("updated_at", INSTANT),
 ]
-_TALLIES: Final = ("charged", "uncharged", "duplicate", "rejected", "granted", "refused")
+_TALLIES: Final = ("charged", "uncharged", "duplicate", "rejected", "granted", "refused", "notices_withheld")
 
 ITEM_TABLE: Final = RowTable(
     "license_counters",

@@ -135,6 +135,7 @@ def organization_counters(**changes: Any) -> OrganizationCounters:
         "rejected": 4,
         "granted": 5,
         "refused": 6,
+        "notices_withheld": 7,
     }
     return OrganizationCounters.model_validate(values | changes)
 
