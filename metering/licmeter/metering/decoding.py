@@ -17,7 +17,7 @@ from licmeter.metering.catalog_checks import catalog_mistakes
 from licmeter.metering.limits import Limits
 from licmeter.metering.refused import Refused
 from licmeter.metering.report import Report
-from licmeter.metering.report_decoding import decode_good_report, epoch_of
+from licmeter.metering.report_decoding import decode_good_report, epoch_of, millis_of
 from licmeter.metering.slots import is_late
 from licmeter.schemas.authorizations import AUTHORIZATION_TYPE
 from licmeter.schemas.catalog import CATALOG_TYPE, CatalogEvent, Organization
@@ -92,7 +92,7 @@ def _to_report(key: bytes | None, event: UsageReportEvent, received_ms: int, lim
     sent_at, validation = data.get("sent_at"), data.get("validation")
     try:
         slot_s, fraction_us = epoch_of(event["time"])
-        sent_ms = None if sent_at is None else epoch_of(sent_at)[0] * 1000
+        sent_ms = None if sent_at is None else millis_of(epoch_of(sent_at))
     except OverflowError:
         return Refused(RejectReason.INVALID_SCHEMA, "an instant is outside the years 1 to 9999")
     # By position: naming sixteen fields costs more than checking them.

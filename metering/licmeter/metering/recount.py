@@ -73,22 +73,26 @@ class Recount:
         for project in document.projects:
             self.units.setdefault((document.organization_id, project.project_id), {})
 
-    def count(self, organization_id: str, event: Event, received_ms: int) -> Counted:
-        """Count one event that arrived at an instant, after the checks that were due before."""
-        if self.next_check_ms is None:
-            self.next_check_ms = next_check(received_ms - 1)
-        self.check_until(received_ms)
-        self.now_ms = max(self.now_ms, received_ms)
+    def count(self, organization_id: str, event: Event, received_ms: int | None) -> Counted:
+        """Count one event that arrived at an instant, after the checks that were due before.
+
+        None: it does not say when it arrived, so it can only be a refused one, and the clock stands.
+        """
+        if received_ms is not None:
+            if self.next_check_ms is None:
+                self.next_check_ms = next_check(received_ms - 1)
+            self.check_until(received_ms)
+            self.now_ms = max(self.now_ms, received_ms)
         self.totals["received"] += 1
-        answer = self._apply(organization_id, event, received_ms)
+        answer = self._apply(organization_id, event, self.now_ms if received_ms is None else received_ms)
         if answer is not None and not isinstance(answer, Refused):
             self.breaches += answer.breaches
         return Counted(organization_id, event, answer)
 
     def check_until(self, last_ms: int) -> None:
-        """Run all checks up to and including an instant."""
+        """Run all checks up to and including an instant; without any event before, the last one of them."""
         if self.next_check_ms is None:
-            return
+            self.next_check_ms = next_check(last_ms) - CHECK_INTERVAL_MS
         while self.next_check_ms <= last_ms:
             check_ms = self.next_check_ms
             for organization_id, state in sorted(self.organizations.items()):

@@ -17,7 +17,7 @@ from licmeter.schemas.catalog import OrganizationId, ProjectId
 from licmeter.schemas.fast_reports import FastReport, parse_fast
 from licmeter.schemas.reports import Instant, organization_of
 
-__all__ = ["decode_good_report", "epoch_of"]
+__all__ = ["decode_good_report", "epoch_of", "millis_of"]
 
 _validate_instant: Final = TypeAdapter[datetime](Instant).validator.validate_python
 _validate_project: Final = TypeAdapter[str](ProjectId).validator.validate_python
@@ -63,7 +63,7 @@ def _to_report(organization_id: str, event: FastReport, received_ms: int) -> Rep
         data.instances,
         None if data.validation is None else (data.validation.kind, data.validation.value),
         data.usage_kind or "use",
-        None if data.sent_at is None else _instant(data.sent_at)[0] * 1000,
+        None if data.sent_at is None else millis_of(_instant(data.sent_at)),
         data.total,
         fraction_us,
     )
@@ -99,3 +99,8 @@ def epoch_of(instant: datetime) -> tuple[int, int]:
     """Return whole seconds since 1970, rounded down, and the microseconds beyond, exactly."""
     since = instant - _EPOCH
     return since.days * _DAY_SECONDS + since.seconds, since.microseconds
+
+
+def millis_of(epoch: tuple[int, int]) -> int:
+    """Return what `epoch_of` gave in milliseconds, rounded down."""
+    return epoch[0] * 1000 + epoch[1] // 1000

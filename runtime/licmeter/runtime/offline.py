@@ -55,18 +55,18 @@ class OfflineMeter:
         fields: Mapping[str, Any] = parsed if isinstance(parsed, dict) else {}
         owner, kind = _owner(fields), fields.get("type")
         received_ms = self._arrival(number, fields)
-        if received_ms is None:
+        if received_ms is None and fields:
             event: Any = Refused(RejectReason.INVALID_SCHEMA, "receivedat: is missing, or no instant with a zone")
         else:
-            event = decode(owner.encode() or None, line, received_ms, DEFAULT_LIMITS)
-        counted = self.recount.count(owner, event, self._now_ms or 0)
+            event = decode(owner.encode() or None, line, received_ms or 0, DEFAULT_LIMITS)
+        counted = self.recount.count(owner, event, self._now_ms)
         head = {"line": number, "kind": _KINDS.get(kind, "unknown") if isinstance(kind, str) else "unknown"}
         return head | {"organization_id": owner or None} | _answer(counted, fields)
 
     def _arrival(self, number: int, fields: Mapping[str, Any]) -> int | None:
-        """Return when a line arrived; a line that is no JSON arrived with the one before."""
+        """Return when a line arrived; a line that is no JSON arrived with the one before, if there was one."""
         if not fields:
-            return self._now_ms or 0
+            return self._now_ms
         try:
             received_ms = instant_ms(_instant(fields.get("receivedat")))
         except (ValidationError, OverflowError):
