@@ -13,6 +13,8 @@ from licmeter.schemas.outcomes import CONCURRENCY, CUMULATIVE, SEATED, ActivityP
 __all__ = ["BUDGET_YEAR_MS", "DAY_MS", "MeteredItem", "field_keys", "grace_of", "instant_ms", "percent_of"]
 
 DAY_MS: Final = 86_400_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
 #: Section 6: per scan and per page 5 %, devices and servers 10 %; the others have no grace.
 _GRACE_PERCENT: Final = dict.fromkeys(CUMULATIVE, 5) | dict.fromkeys(SEATED, 10)
 #: V1; S2 for servers.
@@ -42,8 +44,8 @@ def percent_of(value: int, quota: int | None) -> str | None:
 
 
 def instant_ms(instant: datetime) -> int:
-    """Return an instant in milliseconds since 1970."""
-    return round(instant.timestamp() * 1000)
+    """Return an instant in milliseconds since 1970, rounded down: 59.9996 s is not the next slot (T2)."""
+    return (instant - _EPOCH) // _MS
 
 
 def field_keys(fields: Iterable[ValidationField], suffixes: tuple[str, ...]) -> frozenset[Validation]:

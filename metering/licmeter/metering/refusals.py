@@ -123,5 +123,8 @@ def note_unknown_project(
 
 
 def _give(state: OrganizationState, day: int, fact: BreachFact, breaches: list[BreachFact]) -> None:
+    if state.organization_id != fact.organization_id:
+        # Counted to nobody, whose notices are its own: once the organization is known it gives its own, too.
+        fact.identity = (*fact.identity, "unknown organization")
     if state.notices.note(day, fact.breach_id):
         breaches.append(fact)

@@ -51,7 +51,7 @@ class StreamSettings(_Section):
         "worker-1", description="static membership; each worker needs its own"
     )
     session_timeout_s: Annotated[float, Field(ge=6)] = 10.0  # the broker's group.min.session.timeout.ms is 6 s
-    poll_records_max: Annotated[int, Field(ge=1)] = 20_000
+    poll_records_max: Annotated[int, Field(ge=1)] = 5_000
     standby_replicas: Annotated[int, Field(ge=0)] = 1
 
 

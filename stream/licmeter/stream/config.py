@@ -17,7 +17,7 @@ class StreamConfig:
     data_dir: Path
     instance_id: str = "worker-1"
     session_timeout_s: float = 10.0
-    poll_records_max: int = 20_000
+    poll_records_max: int = 5_000
     #: Of each partition, as it comes from the broker. A full batch of reports, also when they compress badly; an event
     #: that is larger comes all the same (KIP-74). With 16 MiB, 60 to 110 MiB of 4 partitions waited in memory.
     fetch_bytes_max: int = 4 * 1024 * 1024

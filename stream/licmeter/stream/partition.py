@@ -28,6 +28,8 @@ __all__ = ["NOBODY", "PartitionState", "forget_old", "load_partition"]
 NOBODY: Final = ""
 #: Organizations held in memory; the least recently used ones are read again when needed (about 5 KB each).
 ORGANIZATIONS_MAX: Final = 20_000
+#: Entries of one day that are gathered before they go into the index, while a partition is loaded.
+LOADED_BYTES_MAX: Final = 6_000_000
 
 
 class PartitionState:
@@ -138,7 +140,10 @@ def load_partition(partition: int, store: PartitionStore, duplicate_days: int) -
         for organization_id, entries in decode_segment(segment):
             # A segment whose batch was not finished does not count: its events come again.
             if fences.get(organization_id, -1) >= span.last_offset:
-                by_day.setdefault(span.day, bytearray()).extend(entries)
+                known = by_day.setdefault(span.day, bytearray())
+                known.extend(entries)
+                if len(known) >= LOADED_BYTES_MAX:
+                    seen.load(span.day, bytes(by_day.pop(span.day)))
     for day in sorted(by_day):
         seen.load(day, bytes(by_day.pop(day)))
     return state

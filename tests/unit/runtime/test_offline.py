@@ -375,6 +375,25 @@ def test_example_8_one_report_over_both_limits(command: Command) -> None:
     assert [second[name] for name in facts] == ["grace_exhausted", 200, 210, 250, "125.00", False]
 
 
+@pytest.mark.parametrize(
+    ("project", "slot"),
+    [
+        pytest.param("gone", START, id="8.2 unknown_project"),
+        pytest.param("kiosk", START + timedelta(hours=2), id="8.2 clock_skew"),
+    ],
+)
+def test_g27_an_id_has_one_message_though_the_first_document_comes_in_between(
+    command: Command, project: str, slot: datetime
+) -> None:
+    log = Log()
+    log.report(slot, {"qr": 1}, project=project, received=START + MINUTE)
+    log.change(START + 2 * MINUTE, catalog(item()))
+    log.report(slot, {"qr": 1}, project=project, received=START + 3 * MINUTE)
+    other = {"organization_id": "9", "projects": [{"project_id": "9-p"}]}
+    ids = [breach["breach_id"] for breach in command(other, log).breaches]
+    assert len(ids) == len(set(ids)) == 2
+
+
 # Section 10.
 
 
