@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: help install demo test check lint types layers unit integration bench-stream bench-memory bench-core bench-state coverage lock clean
+.PHONY: help install demo test check lint types layers unit integration bench-stream bench-memory bench-core bench-state coverage mutation lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ bench-state: install ## memory, disk and recovery with 10 million remembered rep
 
 coverage: install ## write docs/domain-coverage.md anew: which test holds which rule
 	$(BIN)/python scripts/domain_coverage.py
+
+mutation: install ## mutation testing of the core (about 15 minutes)
+	$(BIN)/python scripts/mutation.py
 
 lock: install ## resolve requirements.lock anew
 	$(BIN)/uv pip compile pyproject.toml --extra all --group dev --universal --generate-hashes \

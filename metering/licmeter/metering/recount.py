@@ -20,7 +20,7 @@ from licmeter.metering.requests import CHECK_INTERVAL_MS
 from licmeter.metering.slot_use import DictSlots
 from licmeter.schemas.alerts import UsageAlert
 from licmeter.schemas.catalog import Organization
-from licmeter.schemas.outcomes import AuthOutcome, Outcome
+from licmeter.schemas.outcomes import Outcome
 
 __all__ = ["NOBODY", "Counted", "Recount"]
 
@@ -146,10 +146,3 @@ class Recount:
             units = self.units.setdefault((report.organization_id, decision.project_id), {})
             units.setdefault(report.slot_s, Counter()).update({f: n for f, n in report.counts.items() if n})
         return decision
-
-
-def is_counted(answer: Answer) -> bool:
-    """Tell whether an event was neither rejected nor a repeat."""
-    if isinstance(answer, AuthDecision):
-        return answer.outcome in (AuthOutcome.GRANTED, AuthOutcome.REFUSED)
-    return isinstance(answer, Decision) and answer.outcome in (Outcome.CHARGED, Outcome.UNCHARGED)
