@@ -342,6 +342,35 @@ def test_i3_the_highest_number_of_a_slot_counts() -> None:
 # Section 7 and 9: items in use.
 
 
+def test_c3_one_report_over_the_quota_is_split_exactly() -> None:
+    bench = Bench(organization(item(quota=2_000)))
+    found = []
+    for count in (1_995, 10, 94, 3, 1):
+        (line,) = bench.send(counts={"qr": count}).lines
+        found.append((line.in_quota, line.in_grace, line.over, line.tier.value))
+    assert found == [
+        (1_995, 0, 0, "quota"),
+        (5, 5, 0, "grace"),
+        (0, 94, 0, "grace"),
+        (0, 1, 2, "over"),
+        (0, 0, 1, "over"),
+    ]
+    assert bench.parts() == (2_000, 100, 3)
+
+
+def test_7_3_invariant_3_no_item_takes_beyond_its_grace_before_the_last() -> None:
+    bench = Bench(organization(item("1", quota=10), item("2", quota=10)))
+    found = []
+    for count in (9, 12, 3):
+        lines = bench.send(counts={"qr": count}).lines
+        found.append([(line.item_id, line.in_quota, line.in_grace, line.over) for line in lines])
+    assert found == [
+        [("1", 9, 0, 0)],
+        [("1", 1, 1, 0), ("2", 10, 0, 0)],
+        [("2", 0, 1, 2)],
+    ]
+
+
 def test_a_recorded_answer_is_merged_with_the_verdict_g4() -> None:
     def merged(*, full: bool = False, **data: Any) -> tuple[Any, ...]:
         bench = Bench(organization(item(quota=1)))
@@ -672,6 +701,38 @@ def test_w8_the_five_commonest_codes_are_named_and_never_none() -> None:
     (condition,) = alert.conditions
     assert list((condition.top_codes or {}).items()) == [("120", 3), ("106", 2), ("111", 2), ("107", 1), ("109", 1)]
     assert (condition.value, condition.quota, condition.window_minutes) == (14, 14, 60)
+
+
+def test_w2_conditions_come_by_item_and_by_project() -> None:
+    names = [f"{ORGANIZATION}-{name}" for name in "ba"]
+    projects = [{"project_id": name, "item_ids": ["2", "1"]} for name in names]
+    document = organization(
+        item("2", quota=1),
+        item("1", quota=1),
+        projects=projects,
+        default_project_id=names[0],
+        alerts={"preset": "legacy"},
+    )
+    bench = Bench(document)
+    for item_id in "21":
+        bench.item_use(item_id).in_quota = 1
+    for name in names:
+        for number in range(10):
+            bench.authorize(f"device-{number}", at=SLOT, project_id=name, result="refused")
+    alert = bench.check(CHECK)
+    assert alert is not None
+    assert [each.item_id or each.project_id for each in alert.conditions] == ["1", "2", *sorted(names)]
+    assert [each.project_ids for each in alert.conditions] == [tuple(sorted(names))] * 2 + [None] * 2
+
+
+def test_w7_a_level_arms_again_one_unit_below_five_points() -> None:
+    bench = Bench(organization(item(quota=2_000)))
+    crossed = []
+    for number, used in enumerate((1_200, 1_100, 1_200, 1_099, 1_200)):
+        bench.item_use().in_quota = used
+        alert = bench.check(CHECK + number * 10 * MINUTE)
+        crossed.append(alert is not None)
+    assert crossed == [True, False, False, False, True]
 
 
 def test_w6_levels_are_held_in_their_order() -> None:
