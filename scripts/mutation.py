@@ -565,7 +565,7 @@ def _schemas() -> list[str]:
 def equivalents() -> set[str]:
     """Return the keys that docs/mutation.md explains."""
     text = PAGE.read_text("utf-8") if PAGE.exists() else ""
-    return set(re.findall(r"^- `(.+?)`: ", text, flags=re.MULTILINE))
+    return set(re.findall(r"^- `(.+?)`:\s", text, flags=re.MULTILINE))
 
 
 def summarize(fates: list[Fate], options: argparse.Namespace) -> int:
