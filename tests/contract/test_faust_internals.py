@@ -14,9 +14,12 @@ import faust.streams
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
+from faust.assignor.partition_assignor import PartitionAssignor
 from faust.events import Event
 from faust.stores.rocksdb import Store
 from faust.streams import Stream
+from faust.tables.manager import TableManager
+from faust.tables.table import Table
 from faust.transport.consumer import Consumer as BaseConsumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread, Consumer
 from faust.types import TP, ConsumerMessage
@@ -34,6 +37,7 @@ from licmeter.schemas.topics import (
 from licmeter.stream import transport
 from licmeter.stream.app import make_app
 from licmeter.stream.config import StreamConfig
+from licmeter.stream.recovery import BulkTable
 from licmeter.stream.transport import BatchingConsumer, BatchScheduler
 
 EVENTS = TP(USAGE_EVENTS.name, 0)
@@ -66,6 +70,8 @@ def parameters(function: Any) -> list[str]:
         (AIOKafkaConsumerThread._ensure_consumer, ["self"]),
         (Store._db_for_partition, ["self", "partition"]),
         (Store.persisted_offset, ["self", "tp"]),
+        (Table.on_rebalance, ["self", "assigned", "revoked", "newly_assigned", "generation_id"]),
+        (PartitionAssignor.assigned_standbys, ["self"]),
         (Stream.noack, ["self"]),
         (AIOKafkaProducer.create_batch, ["self"]),
         (AIOKafkaProducer.send_batch, ["self", "batch", "topic", "partition"]),
@@ -87,6 +93,8 @@ def test_signatures(function: Any, expected: list[str]) -> None:
         (BaseConsumer._drain_messages, ["self._read_offset.__getitem__", "self._read_offset.__setitem__"]),
         (BaseConsumer.on_partitions_revoked, ["self._acked.pop(tp, None)"]),  # what was confirmed is of one ownership
         (BaseConsumer.getmany, ["self.scheduler.iterate(records)", "self._to_message"]),
+        # Tables are told before recovery looks where they end, so what was read in bulk is not read again.
+        (TableManager.on_rebalance, ["T(table.on_rebalance)", "T(self.recovery.on_rebalance)"]),
         (Stream._py_aiter, ["value is skipped_value", "event.ack()"]),  # why acknowledgments of batches do nothing
     ],
     ids=lambda value: getattr(value, "__qualname__", ""),
@@ -125,6 +133,7 @@ async def test_the_app_is_wired_as_meant(app: faust.App) -> None:
         SLOTS_CHANGELOG.name,
         LEVELS_CHANGELOG.name,
     }
+    assert all(type(table) is BulkTable for table in app.tables.values())
     assert all(isinstance(table.data, Store) for table in app.tables.values())
     assert app.conf.consumer_auto_offset_reset == "earliest"
 

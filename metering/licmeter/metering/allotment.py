@@ -8,7 +8,7 @@ from licmeter.metering.organization import OrganizationState
 from licmeter.metering.slot_use import SlotMemory
 from licmeter.schemas.outcomes import Tier
 
-__all__ = ["Contact", "Share", "allot", "consumed", "is_seated_elsewhere"]
+__all__ = ["Contact", "Share", "allot", "has_seat", "is_capped"]
 
 
 @dataclass(slots=True)
@@ -101,18 +101,18 @@ def _units(rest: int, share: Share, tier: Tier, state: OrganizationState) -> int
 def _takes_all(share: Share, shares: Sequence[Share], tier: Tier, contact: Contact) -> bool:
     item = share.item
     if item.seated:
-        return _has_place(item, [other.item for other in shares], tier, contact)
+        return has_seat(item, [other.item for other in shares], tier, contact)
     if item.concurrent:
         return _has_room(item, tier, contact)
     return tier is Tier.QUOTA  # a domain item is eligible only where it matches
 
 
-def _has_place(item: MeteredItem, items: Sequence[MeteredItem], tier: Tier, contact: Contact) -> bool:
+def has_seat(item: MeteredItem, items: Sequence[MeteredItem], tier: Tier, contact: Contact) -> bool:
     """Tell whether the device has a seat, or gets one: within the quota, or also in the grace (V4, V6)."""
     book = contact.state.seat_book(item.item_id)
     if book.live(contact.client_uuid, contact.at_ms) is not None:
         return True
-    if is_seated_elsewhere(items, contact):
+    if _is_seated_elsewhere(items, contact):
         return False
     if item.quota is None:
         return True
@@ -120,7 +120,7 @@ def _has_place(item: MeteredItem, items: Sequence[MeteredItem], tier: Tier, cont
     return book.count(contact.at_ms) < limit
 
 
-def is_seated_elsewhere(items: Sequence[MeteredItem], contact: Contact) -> bool:
+def _is_seated_elsewhere(items: Sequence[MeteredItem], contact: Contact) -> bool:
     """Tell whether the device has a live seat on any of the items (V6)."""
     return any(
         item.seated and contact.state.seat_book(item.item_id).live(contact.client_uuid, contact.at_ms) is not None
@@ -134,15 +134,15 @@ def _has_room(item: MeteredItem, tier: Tier, contact: Contact) -> bool:
         return True
     if tier is Tier.QUOTA:
         return use.total + item.seats_of(contact.instances) <= item.quota
-    return not _is_capped(item, contact)
+    return not is_capped(item, contact)
 
 
-def _is_capped(item: MeteredItem, contact: Contact) -> bool:
+def is_capped(item: MeteredItem, contact: Contact) -> bool:
     """Tell whether the budget of the slot's year is used up (N4, N5)."""
-    return item.budget is not None and consumed(item, contact.state, contact.slot_s * 1000) >= item.budget
+    return item.budget is not None and _consumed(item, contact.state, contact.slot_s * 1000) >= item.budget
 
 
-def consumed(item: MeteredItem, state: OrganizationState, at_ms: int) -> int:
+def _consumed(item: MeteredItem, state: OrganizationState, at_ms: int) -> int:
     """Return the exceptions of the budget year that an instant falls into (N2)."""
     return state.use(item.item_id).consumed.get(item.budget_year(at_ms), 0)
 

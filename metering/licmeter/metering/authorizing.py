@@ -7,7 +7,7 @@ from licmeter.metering.authorization import Authorization
 from licmeter.metering.breaches import BreachFact
 from licmeter.metering.charging import Occasion, take_seat
 from licmeter.metering.duplicates import DuplicateMemory
-from licmeter.metering.items import DAY_MS
+from licmeter.metering.items import DAY_MS, instant_ms
 from licmeter.metering.organization import OrganizationState
 from licmeter.metering.refusals import note_full_items, note_outside_host
 from licmeter.metering.requests import GRANTED, NO_CODE
@@ -93,7 +93,7 @@ def _recorded(request: Authorization, answer: Verdict) -> AuthDecision:
     item_id = data.item_id or ("" if answer.item is None else answer.item.item_id)
     end_ms = answer.local_expires_ms
     if data.local_expires_at is not None:
-        end_ms = round(data.local_expires_at.timestamp() * 1000)
+        end_ms = instant_ms(data.local_expires_at)
     return AuthDecision(AuthOutcome.GRANTED, project_id, item_id, None, end_ms, agrees)
 
 

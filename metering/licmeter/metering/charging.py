@@ -78,19 +78,18 @@ def _gauge_limits(item: MeteredItem, quota: int) -> tuple[tuple[BreachKind, int]
     return (BreachKind.QUOTA_REACHED, quota), (BreachKind.GRACE_EXHAUSTED, quota + item.grace)
 
 
-def take_seat(item: MeteredItem, contact: Contact, occasion: Occasion) -> int:
-    """Move the device's seat or give it a new one (V2); return the seat's end."""
+def take_seat(item: MeteredItem, contact: Contact, occasion: Occasion) -> None:
+    """Move the device's seat or give it a new one (V2)."""
     book = contact.state.seat_book(item.item_id)
     end_ms = item.seat_end(contact.at_ms)
     if book.live(contact.client_uuid, contact.at_ms) is not None:
         book.contact(contact.client_uuid, contact.at_ms, end_ms)
-        return max(end_ms, book.seats[contact.client_uuid].expires_ms)
+        return
     before = book.count(contact.at_ms)
     book.contact(contact.client_uuid, contact.at_ms, end_ms)
     after = book.count(contact.at_ms)
     if item.quota is not None and after >= item.quota:
         _note_crossings(item, item.quota, before, after, contact, occasion)
-    return end_ms
 
 
 def _note_crossings(

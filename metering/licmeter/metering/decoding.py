@@ -24,7 +24,7 @@ from licmeter.schemas.catalog import CATALOG_TYPE, CatalogEvent, Organization
 from licmeter.schemas.outcomes import RejectReason
 from licmeter.schemas.reports import REPORT_TYPE, UsageReportEvent, parse_report
 
-__all__ = ["CatalogChange", "Event", "Refused", "decode", "decode_by_contract", "key_organization"]
+__all__ = ["CatalogChange", "Event", "decode", "decode_by_contract", "key_organization"]
 
 
 @dataclass(frozen=True, slots=True)

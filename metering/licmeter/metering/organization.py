@@ -18,8 +18,10 @@ from licmeter.metering.seats import SeatBook
 from licmeter.schemas.catalog import Organization, Project
 from licmeter.schemas.outcomes import ChargeWay, Outcome
 
-__all__ = ["ItemUse", "MeteredCatalog", "MeteredProject", "OrganizationState"]
+__all__ = ["NOBODY", "ItemUse", "MeteredCatalog", "MeteredProject", "OrganizationState"]
 
+#: The organization that counts what names no known one.
+NOBODY: Final = ""
 #: Features and restrictions are the client's words, so the memory of what is eligible for them has a bound.
 ELIGIBLE_CACHE_MAX: Final = 4_096
 
@@ -111,7 +113,7 @@ class ItemUse:
 class OrganizationState:
     """Counters of one organization; `catalog_offset` is the offset of the event that brought the catalog.
 
-    The organization "" stands for all records of a partition that name no known organization. What came before
+    `NOBODY` stands for all records of a partition that name no known organization. What came before
     `created_offset`, the organization's first catalog, was counted there, and is so again in a repeat.
     Seats and notices are kept in records of their own; they are not part of `to_bytes`.
     """

@@ -2,19 +2,19 @@
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import Final
 
 from licmeter.metering.alerting import HeldLevels, check_organization, next_check
 from licmeter.metering.authorization import Authorization
 from licmeter.metering.authorizing import AuthDecision, meter_authorization
 from licmeter.metering.breaches import BreachFact
-from licmeter.metering.decoding import CatalogChange, Event, Refused
+from licmeter.metering.decoding import CatalogChange, Event
 from licmeter.metering.duplicates import DictMemory
 from licmeter.metering.idleness import next_change
 from licmeter.metering.items import MeteredItem
 from licmeter.metering.limits import DEFAULT_LIMITS, Limits
 from licmeter.metering.meter import Decision, count_refused, meter_report
-from licmeter.metering.organization import OrganizationState
+from licmeter.metering.organization import NOBODY, OrganizationState
+from licmeter.metering.refused import Refused
 from licmeter.metering.report import Report
 from licmeter.metering.requests import CHECK_INTERVAL_MS
 from licmeter.metering.slot_use import DictSlots
@@ -22,10 +22,7 @@ from licmeter.schemas.alerts import UsageAlert
 from licmeter.schemas.catalog import Organization
 from licmeter.schemas.outcomes import Outcome
 
-__all__ = ["NOBODY", "Counted", "Recount"]
-
-#: The organization that counts what names no known one.
-NOBODY: Final = ""
+__all__ = ["Counted", "Recount"]
 
 Answer = Decision | AuthDecision | Refused | None
 
@@ -107,7 +104,7 @@ class Recount:
         changes = [next_change(state, check_ms) for state in self.organizations.values()]
         known = [at_ms for at_ms in changes if at_ms is not None and at_ms <= last_ms]
         if known:
-            return next_check(min(known) - 1) if min(known) > check_ms + 1 else check_ms + CHECK_INTERVAL_MS
+            return next_check(min(known) - 1)
         self.now_ms = max(self.now_ms, last_ms // CHECK_INTERVAL_MS * CHECK_INTERVAL_MS)
         return next_check(last_ms)
 

@@ -38,7 +38,7 @@ def note_full_items(items: Sequence[MeteredItem], contact: Contact, occasion: Oc
             percent_base=item.quota,
             late=occasion.late,
         )
-        _give(contact.state, day, fact, occasion.breaches)
+        occasion.breaches += _given(contact.state, day, fact)
 
 
 def note_outside_host(key: str, items: Sequence[MeteredItem], contact: Contact, occasion: Occasion) -> None:
@@ -56,7 +56,7 @@ def note_outside_host(key: str, items: Sequence[MeteredItem], contact: Contact, 
             late=occasion.late,
             detail=key,
         )
-        _give(contact.state, day, fact, occasion.breaches)
+        occasion.breaches += _given(contact.state, day, fact)
 
 
 def note_unlicensed(contact: Contact, occasion: Occasion) -> None:
@@ -98,9 +98,7 @@ def note_clock_skew(
         late=late,
         detail=detail,
     )
-    breaches: list[BreachFact] = []
-    _give(state, day, fact, breaches)
-    return breaches
+    return _given(state, day, fact)
 
 
 def note_unknown_project(
@@ -117,14 +115,12 @@ def note_unknown_project(
         project_id=project_id,
         late=late,
     )
-    breaches: list[BreachFact] = []
-    _give(state, day, fact, breaches)
-    return breaches
+    return _given(state, day, fact)
 
 
-def _give(state: OrganizationState, day: int, fact: BreachFact, breaches: list[BreachFact]) -> None:
+def _given(state: OrganizationState, day: int, fact: BreachFact) -> list[BreachFact]:
+    """Return the breach unless it was given before."""
     if state.organization_id != fact.organization_id:
         # Counted to nobody, whose notices are its own: once the organization is known it gives its own, too.
         fact.identity = (*fact.identity, "unknown organization")
-    if state.notices.note(day, fact.breach_id):
-        breaches.append(fact)
+    return [fact] if state.notices.note(day, fact.breach_id) else []

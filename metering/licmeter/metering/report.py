@@ -48,11 +48,6 @@ class Report(Struct, gc=False):
     _identity: bytes = b""
     _content: bytes = b""
 
-    @property
-    def total(self) -> int:
-        """Sum of all counts; zero is a contact without use (A6)."""
-        return sum(self.counts.values())
-
     def identity(self) -> bytes:
         """Return what makes a resubmission the same report: client and report id (A1), within an organization."""
         if not self._identity:

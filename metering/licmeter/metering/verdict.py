@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from licmeter.metering.allotment import Contact, consumed, is_seated_elsewhere
+from licmeter.metering.allotment import Contact, has_seat, is_capped
 from licmeter.metering.authorization import Authorization
 from licmeter.metering.domains import DOMAIN_KIND, field_key
 from licmeter.metering.items import DAY_MS, MeteredItem
@@ -203,13 +203,7 @@ def _has_place(item: MeteredItem, candidates: Sequence[MeteredItem], tier: Tier,
     """Tell whether the item grants in a pass: within quota, or in grace (7.3)."""
     quota = item.quota
     if item.seated:
-        book = contact.state.seat_book(item.item_id)
-        if book.live(contact.client_uuid, contact.at_ms) is not None:
-            return True
-        if is_seated_elsewhere(candidates, contact):
-            return False
-        limit = None if quota is None else quota + (item.grace if tier is Tier.GRACE else 0)
-        return limit is None or book.count(contact.at_ms) < limit
+        return has_seat(item, candidates, tier, contact)
     if item.concurrent:
         return quota is None or _has_room(item, quota, tier, contact)
     if item.cumulative and quota is not None:
@@ -220,10 +214,9 @@ def _has_place(item: MeteredItem, candidates: Sequence[MeteredItem], tier: Tier,
 def _has_room(item: MeteredItem, quota: int, tier: Tier, contact: Contact) -> bool:
     """Look at what is held now: by live leases, and by devices that reported in this slot (decision 8, G15)."""
     if tier is Tier.GRACE:
-        budget = item.budget
-        return budget is None or consumed(item, contact.state, contact.slot_s * 1000) < budget
+        return not is_capped(item, contact)
     slot = contact.slots.slot(contact.state.organization_id, item.item_id, contact.slot_s)
-    wanted, mine, held = item.seats_of(contact.instances), 0, slot.total
+    wanted, held = item.seats_of(contact.instances), slot.total
     mine = slot.holders.get(contact.client_uuid, 0)
     for client, lease in contact.state.seat_book(item.item_id).live_seats(contact.at_ms):
         held += max(0, lease.instances - slot.holders.get(client, 0))

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from licmeter.schemas.envelope import cloud_event
 from licmeter.schemas.outcomes import BreachKind, ChargeWay, ItemState
 
 __all__ = ["ALERT_TYPE", "BREACH_TYPE", "Breach", "Condition", "RecipientLists", "UsageAlert", "alert_event"]
@@ -80,14 +81,9 @@ class UsageAlert(_Message):
 
 def alert_event(message: Breach | UsageAlert) -> dict[str, Any]:
     """Build the CloudEvent of a message; `subject` is the organization."""
-    breach = isinstance(message, Breach)
-    return {
-        "specversion": "1.0",
-        "type": BREACH_TYPE if breach else ALERT_TYPE,
-        "id": message.breach_id if isinstance(message, Breach) else message.alert_id,
-        "source": SOURCE,
-        "subject": message.organization_id,
-        "time": message.at if isinstance(message, Breach) else message.checked_at,
-        "datacontenttype": "application/json",
-        "data": message.model_dump(mode="json", exclude_none=True),
-    }
+    if isinstance(message, Breach):
+        kind, event_id, time = BREACH_TYPE, message.breach_id, message.at
+    else:
+        kind, event_id, time = ALERT_TYPE, message.alert_id, message.checked_at
+    data = message.model_dump(mode="json", exclude_none=True)
+    return cloud_event(kind, event_id=event_id, source=SOURCE, time=time, data=data, subject=message.organization_id)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from licmeter.schemas.catalog import ItemId, OrganizationId, ProjectId, ValidationField
+from licmeter.schemas.envelope import cloud_event
 from licmeter.schemas.outcomes import ChargeWay, RefusalCode
 from licmeter.schemas.reports import Instant
 
@@ -66,17 +67,12 @@ def authorization(
     **data: Any,
 ) -> dict[str, Any]:
     """Build the CloudEvent of one authorization; `data` are fields of `AuthorizationData`. Nothing is checked."""
-    event: dict[str, Any] = {
-        "specversion": "1.0",
-        "type": AUTHORIZATION_TYPE,
-        "id": auth_id,
-        "source": client_uuid,
-        "time": at,
-        "datacontenttype": "application/json",
-        "data": data,
-    }
-    if project_id is not None:
-        event["subject"] = project_id
-    if organization_id is not None:
-        event["organizationid"] = organization_id
-    return event
+    return cloud_event(
+        AUTHORIZATION_TYPE,
+        event_id=auth_id,
+        source=client_uuid,
+        time=at,
+        data=data,
+        subject=project_id,
+        organization_id=organization_id,
+    )

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from licmeter.schemas.catalog_rules import item_mistakes, link_mistakes
+from licmeter.schemas.envelope import cloud_event
 from licmeter.schemas.outcomes import ActivityPeriod, ChargeWay
 
 __all__ = [
@@ -167,13 +168,11 @@ class CatalogEvent(BaseModel):
 
 def catalog_event(organization: Organization, *, event_id: str, source: str, time: datetime) -> dict[str, Any]:
     """Build the CloudEvent that makes `organization` the current document."""
-    return {
-        "specversion": "1.0",
-        "type": CATALOG_TYPE,
-        "id": event_id,
-        "source": source,
-        "subject": organization.organization_id,
-        "time": time,
-        "datacontenttype": "application/json",
-        "data": organization.model_dump(mode="json", exclude_defaults=True),
-    }
+    return cloud_event(
+        CATALOG_TYPE,
+        event_id=event_id,
+        source=source,
+        time=time,
+        data=organization.model_dump(mode="json", exclude_defaults=True),
+        subject=organization.organization_id,
+    )

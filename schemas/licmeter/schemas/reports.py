@@ -19,6 +19,7 @@ from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field, Strict, 
 from typing_extensions import TypedDict
 
 from licmeter.schemas.catalog import OrganizationId, ProjectId
+from licmeter.schemas.envelope import cloud_event
 from licmeter.schemas.outcomes import UsageKind
 
 __all__ = [
@@ -122,20 +123,15 @@ def usage_report(
     if usage_kind is not UsageKind.USE:
         data["usage_kind"] = usage_kind.value
     data |= {name: value for name, value in optional.items() if value is not None}
-    event: dict[str, Any] = {
-        "specversion": "1.0",
-        "type": REPORT_TYPE,
-        "id": report_id,
-        "source": client_uuid,
-        "time": slot,
-        "datacontenttype": "application/json",
-        "data": data,
-    }
-    if project_id is not None:
-        event["subject"] = project_id
-    if organization_id is not None:
-        event["organizationid"] = organization_id
-    return event
+    return cloud_event(
+        REPORT_TYPE,
+        event_id=report_id,
+        source=client_uuid,
+        time=slot,
+        data=data,
+        subject=project_id,
+        organization_id=organization_id,
+    )
 
 
 def organization_of(project_id: str) -> str:

@@ -11,6 +11,7 @@ from licmeter.stream import transport
 from licmeter.stream.config import StreamConfig
 from licmeter.stream.counting import Counting
 from licmeter.stream.kafka import KafkaWriter
+from licmeter.stream.recovery import BulkTable
 from licmeter.stream.tables import make_tables
 
 __all__ = ["make_app"]
@@ -31,6 +32,7 @@ def make_app(config: StreamConfig) -> faust.App:
         ConsumerScheduler=transport.BatchScheduler,
         datadir=config.data_dir,
         store="rocksdb://",
+        Table=BulkTable,
         broker_max_poll_records=config.poll_records_max,
         consumer_max_fetch_size=config.fetch_bytes_max,
         consumer_auto_offset_reset="earliest",  # explicit: "latest" would skip what came before the first start

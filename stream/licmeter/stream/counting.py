@@ -163,7 +163,7 @@ class Counting:
             if state is None:
                 self._expected[tp.partition] = await self._app.consumer.committed(tp)
                 store = FaustStore(self._tables, tp.partition, self._writer)
-                state = load_partition(tp.partition, store, self._config.limits.duplicate_days)
+                state = load_partition(tp.partition, store, self._config.limits.duplicate_days, self._config.data_dir)
                 self._partitions[tp.partition] = state
                 _log.info("partition_loaded", partition=tp.partition, remembered_reports=len(state.seen))
             return state

@@ -16,12 +16,12 @@ does no harm: what it writes is what the new owner writes for the same events, u
 
 from collections.abc import Callable
 
-from licmeter.metering.organization import OrganizationState
+from licmeter.metering.organization import NOBODY, OrganizationState
 from licmeter.schemas import topics
 from licmeter.stream.batch import BatchResult
 from licmeter.stream.errors import FlushAbandonedError
 from licmeter.stream.outputs import Outputs, output_records
-from licmeter.stream.partition import NOBODY, PartitionState
+from licmeter.stream.partition import PartitionState
 from licmeter.stream.segments import encode_segment, segment_key
 from licmeter.stream.store import CATALOGS, FACTS, ORGANIZATIONS, SEEN, SLOTS, Change, record_key, record_prefix
 

@@ -1,9 +1,10 @@
 """The state of one partition in memory, read from its store as needed."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
-from licmeter.metering.organization import OrganizationState
+from licmeter.metering.organization import NOBODY, OrganizationState
 from licmeter.schemas.catalog import Organization
 from licmeter.stream.errors import StateCorruptError
 from licmeter.stream.facts import FactLog, load_facts
@@ -22,10 +23,8 @@ from licmeter.stream.store import (
     record_prefix,
 )
 
-__all__ = ["NOBODY", "PartitionState", "forget_old", "load_partition"]
+__all__ = ["PartitionState", "forget_old", "load_partition"]
 
-#: The organization that counts what names no known one.
-NOBODY: Final = ""
 #: Organizations held in memory; the least recently used ones are read again when needed (about 5 KB each).
 ORGANIZATIONS_MAX: Final = 20_000
 #: Entries of one day that are gathered before they go into the index, while a partition is loaded.
@@ -126,9 +125,11 @@ class PartitionState:
         return state
 
 
-def load_partition(partition: int, store: PartitionStore, duplicate_days: int) -> PartitionState:
-    """Read a partition's remembered reports, and make its state ready."""
-    seen = SeenIndex(duplicate_days)
+def load_partition(
+    partition: int, store: PartitionStore, duplicate_days: int, folder: Path | None = None
+) -> PartitionState:
+    """Read a partition's remembered reports, and make its state ready; the index's file is in `folder`."""
+    seen = SeenIndex(duplicate_days, folder=folder)
     state = PartitionState(partition, store, seen)
     fences: dict[str, int] = {}
     for key, _ in store.items(ORGANIZATIONS):

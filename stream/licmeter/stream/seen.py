@@ -13,6 +13,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -40,10 +41,12 @@ _Places = NDArray[np.uint32]
 class _Shelf:
     """The second halves of identities, and contents, by place: in a file that has no name and ends with the process.
 
-    What is on it is in the `seen` table, too, so nothing is lost with it. A block holds entries of one day.
+    It is in a folder on disk, as the system's temporary one may be memory; None = that one all the same. What is on it
+    is in the `seen` table, too, so nothing is lost with it. A block holds entries of one day.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
         self._file: int | None = None
         self._blocks = 0
         self._free: list[int] = []
@@ -56,7 +59,7 @@ class _Shelf:
         for number, block in enumerate(blocks):
             part = rests[number * size : (number + 1) * size]
             if os.pwrite(self._open(), part, block * size) < len(part):  # else these would not be found again
-                raise OSError(errno.ENOSPC, "remembered reports do not fit into the temporary folder")
+                raise OSError(errno.ENOSPC, "remembered reports do not fit into the data folder")
         firsts = np.repeat(np.array(blocks, np.uint32), BLOCK) * BLOCK
         return (firsts + np.tile(np.arange(BLOCK, dtype=np.uint32), len(blocks)))[:count].astype(np.uint32)
 
@@ -79,7 +82,7 @@ class _Shelf:
 
     def _open(self) -> int:
         if self._file is None:
-            with tempfile.TemporaryFile(prefix="licmeter-seen-") as file:
+            with tempfile.TemporaryFile(prefix="seen-", dir=self._folder) as file:
                 self._file = os.dup(file.fileno())
             weakref.finalize(self, os.close, self._file)
         return self._file
@@ -116,12 +119,12 @@ class _Run:
 class SeenIndex:
     """Remembers accepted reports (a `DuplicateMemory`); `prefetch` a batch's identities before asking."""
 
-    def __init__(self, duplicate_days: int, *, fresh_max: int = FRESH_MAX) -> None:
+    def __init__(self, duplicate_days: int, *, fresh_max: int = FRESH_MAX, folder: Path | None = None) -> None:
         self._days = duplicate_days
         self._fresh_max = fresh_max
         self._fresh: dict[bytes, tuple[bytes, int]] = {}
         self._runs: dict[int, list[_Run]] = {}
-        self._shelf = _Shelf()
+        self._shelf = _Shelf(folder)
         self._hits: dict[bytes, tuple[bytes, int]] = {}
 
     def __len__(self) -> int:

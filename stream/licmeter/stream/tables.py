@@ -7,19 +7,12 @@ comes first, so the local copy is never ahead of what another worker would recov
 The local copy knows up to which changelog offset it is complete. Faust moves that mark to whatever offset its
 own write got. That skips what others wrote before it: after a pause this worker may write a last record behind
 those of the new owner, and would never read theirs. So the mark moves only over offsets without a gap.
-
-Faust recovers one record at a time, some 100 µs each: two minutes and a half for the 900,000 records of ten million
-reports. So a partition that is new here is read in bulk first, as it is assigned; Faust finds the mark near the end,
-and reads what came after, as always. Standby replicas are left to it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import faust
-import structlog
-from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
 from faust.types import TP
 from rocksdict import WriteBatch
 
@@ -29,8 +22,6 @@ from licmeter.stream.outputs import OutputRecord
 from licmeter.stream.store import CATALOGS, FACTS, SEEN, TABLES, Change
 
 __all__ = ["FaustStore", "make_tables"]
-
-_log = structlog.get_logger("licmeter.stream")
 
 #: For each table and partition, of which a worker has 24: two write buffers and a cache, so 3 MiB at most. A write
 #: buffer is memory that fills before it goes to disk; what is read again is mostly in the system's own cache.
@@ -47,11 +38,6 @@ _ROCKSDB: Final[Mapping[str, Any]] = {
 #: `facts` or `catalogs` several MB, so of these are few: with 10,000 all ten million reports were held at once.
 _RECOVERY_BUFFER: Final = {SEEN: 16, FACTS: 16, CATALOGS: 16}
 _RECOVERY_BUFFER_SMALL: Final = 500  # records of some hundred bytes, each in an event of 2 KB
-#: Records that are read in bulk and written together; others get a turn in between. Of large ones the bytes of a fetch
-#: are the bound: 1 MiB for each partition.
-BULK_RECORDS_MAX: Final = 2_000
-#: How long the broker may take for the next records; then Faust is left to read the rest.
-BULK_TIMEOUT_MS: Final = 15_000
 
 
 def make_tables(app: faust.App, partitions: int) -> dict[str, faust.Table]:
@@ -61,10 +47,8 @@ def make_tables(app: faust.App, partitions: int) -> dict[str, faust.Table]:
 
 def _make_table(app: faust.App, name: str, partitions: int) -> faust.Table:
     buffered = _RECOVERY_BUFFER.get(name, _RECOVERY_BUFFER_SMALL)
-    table = _Table(
-        app,
-        name=name,
-        beacon=app.tables.beacon,
+    table = app.Table(
+        name,
         partitions=partitions,
         schema=faust.Schema(key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"),
         key_type=bytes,
@@ -74,70 +58,7 @@ def _make_table(app: faust.App, name: str, partitions: int) -> faust.Table:
         standby_buffer_size=buffered,
     )
     assert table.changelog_topic_name == changelog_name(name)
-    return app.tables.add(table)
-
-
-class _Table(faust.Table):  # type: ignore[misc]
-    """Faust's table; reads partitions that are newly assigned in bulk, before Faust's own recovery begins."""
-
-    async def on_rebalance(
-        self, assigned: set[TP], revoked: set[TP], newly_assigned: set[TP], generation_id: int = 0
-    ) -> None:
-        await super().on_rebalance(assigned, revoked, newly_assigned, generation_id)
-        new = {tp for tp in newly_assigned if tp.topic == self.changelog_topic_name}
-        new -= self.app.assignor.assigned_standbys()
-        if not new:
-            return
-        try:
-            await self._catch_up(new, generation_id)
-        except (KafkaError, OSError) as error:
-            _log.warning("bulk_recovery_failed", table=self.name, error=repr(error))
-
-    async def _catch_up(self, new: set[TP], generation_id: int) -> None:
-        """Read the changelog up to its present end, unless another rebalance begins."""
-        servers = [f"{url.host}:{url.port}" for url in self.app.conf.broker_consumer]
-        consumer = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, auto_offset_reset="earliest")
-        await consumer.start()
-        try:
-            remaining = await self._seek(consumer, new)
-            while remaining and generation_id == self.app.consumer_generation_id and not self.app.should_stop:
-                fetched = await consumer.getmany(timeout_ms=BULK_TIMEOUT_MS, max_records=BULK_RECORDS_MAX)
-                for partition, records in fetched.items():
-                    self._apply(partition.partition, records)
-                    if records[-1].offset + 1 >= remaining.get(partition, 0):
-                        remaining.pop(partition, None)
-                        consumer.pause(partition)
-                if not fetched:
-                    break  # the last records may have been compacted away
-        finally:
-            await consumer.stop()
-
-    async def _seek(self, consumer: AIOKafkaConsumer, new: set[TP]) -> dict[TopicPartition, int]:
-        """Go to where the local copy ends; return where the changelogs end that have more."""
-        partitions = [TopicPartition(tp.topic, tp.partition) for tp in new]
-        consumer.assign(partitions)
-        begins, ends = await consumer.beginning_offsets(partitions), await consumer.end_offsets(partitions)
-        remaining = {}
-        for partition in partitions:
-            mark = self.data.persisted_offset(TP(*partition))
-            start = max(begins[partition], -1 if mark is None else mark + 1, 0)
-            if start < ends[partition]:
-                remaining[partition] = ends[partition]
-                consumer.seek(partition, start)
-            else:
-                consumer.pause(partition)
-        return remaining
-
-    def _apply(self, partition: int, records: Sequence[Any]) -> None:
-        """Write records and the mark behind them in one step."""
-        batch = WriteBatch(raw_mode=True)
-        for record in records:
-            if record.value is None:
-                batch.delete(record.key)
-            else:
-                batch.put(record.key, record.value)
-        batch.put(self.data.offset_key, str(records[-1].offset).encode())
-        self.data._db_for_partition(partition).write(batch)
+    return table
 
 
 class FaustStore:

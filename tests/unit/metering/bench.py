@@ -8,11 +8,12 @@ from licmeter.metering.alerting import HeldLevels, check_organization
 from licmeter.metering.authorizing import AuthDecision
 from licmeter.metering.breaches import BreachFact
 from licmeter.metering.counters import item_counters
-from licmeter.metering.decoding import Refused, decode
+from licmeter.metering.decoding import decode
 from licmeter.metering.limits import DEFAULT_LIMITS
 from licmeter.metering.meter import Decision
 from licmeter.metering.organization import ItemUse, OrganizationState
 from licmeter.metering.recount import Recount
+from licmeter.metering.refused import Refused
 from licmeter.metering.seats import SeatBook
 from licmeter.metering.slot_use import SlotUse
 from licmeter.schemas.alerts import UsageAlert

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from licmeter.metering.codes import client_code
-from licmeter.metering.decoding import Refused, decode
+from licmeter.metering.decoding import decode
 from licmeter.metering.limits import DEFAULT_LIMITS
+from licmeter.metering.refused import Refused
 from licmeter.metering.report import Report
 from licmeter.schemas.outcomes import Outcome, RefusalCode, RejectReason
 from licmeter.schemas.reports import encode_event

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from licmeter.metering.decoding import Refused
+from licmeter.metering.refused import Refused
 from licmeter.schemas.outcomes import ItemState, Outcome, RejectReason
 from tests.support.build import ORGANIZATION, RECEIVED, SLOT, item, ms, organization
 from tests.unit.metering.bench import DAY, HOUR, MINUTE, SLOT_LENGTH, Bench, charged

@@ -13,7 +13,7 @@ from licmeter.metering.authorization import Authorization
 from licmeter.metering.breaches import BreachFact, NoticeBook, breach_message
 from licmeter.metering.catalog_checks import catalog_mistakes
 from licmeter.metering.counters import item_counters, organization_counters
-from licmeter.metering.decoding import CatalogChange, Refused, decode, decode_by_contract
+from licmeter.metering.decoding import CatalogChange, decode, decode_by_contract
 from licmeter.metering.duplicates import DictMemory
 from licmeter.metering.idleness import next_change
 from licmeter.metering.items import DAY_MS, MeteredItem, instant_ms
@@ -22,7 +22,7 @@ from licmeter.metering.meter import count_refused
 from licmeter.metering.organization import ItemUse, OrganizationState
 from licmeter.metering.recipients import parse_recipients
 from licmeter.metering.recount import Recount
-from licmeter.metering.refused import Refused as RefusedRecord
+from licmeter.metering.refused import Refused
 from licmeter.metering.report import CONTENT_BYTES, IDENTITY_BYTES, Report
 from licmeter.metering.requests import RequestWindows
 from licmeter.metering.seats import RETAIN_MS, Seat, SeatBook
@@ -193,13 +193,13 @@ def test_g2_g21_what_is_wrong_with_the_envelope_of_an_authorization() -> None:
     assert refusal(None, project_id=PROJECT).reason == "missing_key"
     other = refusal(project_id="9-x")
     detail = f"the event is of organization 9, the key says {ORGANIZATION}"
-    assert other == RefusedRecord(RejectReason.KEY_MISMATCH, detail)
+    assert other == Refused(RejectReason.KEY_MISMATCH, detail)
     assert refusal(project_id=PROJECT, organization_id="9") == other
     assert refusal(organization_id="9") == other
     assert isinstance(refusal(organization_id=ORGANIZATION), Authorization)
     skewed = refusal(project_id=PROJECT, at=RECEIVED + 6 * MINUTE)
     detail = "the request's time is 360 s from the arrival"
-    assert skewed == RefusedRecord(RejectReason.CLOCK_SKEW, detail, "A", PROJECT)
+    assert skewed == Refused(RejectReason.CLOCK_SKEW, detail, "A", PROJECT)
 
 
 def test_a_catalog_names_its_organization_in_key_subject_and_document() -> None:
@@ -290,12 +290,33 @@ def test_v2_a_seat_is_of_one_instance_and_remembers_its_contacts() -> None:
 
 def test_g1_a_loaded_book_answers_as_before() -> None:
     book = SeatBook()
-    for client, end in (("A", 10), ("B", 20), ("C", 30)):
+    for client, end in (("C", 30), ("B", 20), ("A", 10)):
         book.load(client, Seat(0, 0, end))
     book.loaded()
-    assert [book.count(at) for at in (9, 10, 20, 30)] == [3, 2, 1, 0]
+    assert (book.next_end(0), book.next_end(10)) == (10, 20)
+    assert [book.count(at) for at in (10, 20, 30, 9)] == [2, 1, 0, 3]
     assert book.changed == set()
-    assert [client for client, _ in book.live_seats(10)] == ["B", "C"]
+    assert [client for client, _ in book.live_seats(10)] == ["C", "B"]
+
+
+@pytest.mark.parametrize("asked", [True, False], ids=["asked in between", "not asked"])
+def test_e23_a_new_seat_is_not_forgotten_with_the_old_one(asked: bool) -> None:
+    book = SeatBook()
+    book.contact("A", 0, 10)
+    if asked:
+        assert book.count(15) == 0
+    assert book.contact("A", 20, 9 * RETAIN_MS)
+    assert [book.count(at) for at in (20, 5, 10 + 2 * RETAIN_MS)] == [1, 1, 1]
+    assert set(book.seats) == {"A"}
+
+
+def test_g1_a_seat_prolonged_to_the_last_instant_asked_ended_there() -> None:
+    book = SeatBook()
+    book.contact("A", 0, 10)
+    assert book.count(100) == 0
+    assert not book.contact("A", 5, 100)
+    assert book.contact("A", 100, 200)
+    assert [book.count(at) for at in (100, 199, 200)] == [1, 1, 0]
 
 
 def test_g1_no_live_seat_ends_before_next_end() -> None:
@@ -900,6 +921,14 @@ def test_w1_the_clock_stands_at_the_last_check() -> None:
     assert recount.next_check_ms == ms(SLOT + 20 * MINUTE)
     recount.check_until(ms(SLOT + 5 * MINUTE))
     assert recount.now_ms == ms(SLOT + 10 * MINUTE)
+
+
+def test_the_clock_stands_for_what_does_not_say_when_it_arrived() -> None:
+    recount = reminded(SLOT)
+    for at in (ms(SLOT), None, ms(SLOT) - 5):
+        recount.count("0", Refused(RejectReason.NOT_JSON, ""), at)
+        assert recount.organizations["0"].updated_ms == (ms(SLOT) if at is None else at)
+    assert recount.now_ms == ms(SLOT)
 
 
 def test_w3_what_is_measured_of_a_domain_item_is_its_units() -> None:

@@ -111,7 +111,3 @@ def test_the_digests_are_computed_once() -> None:
     kept = made()
     assert kept.identity() is kept.identity()
     assert kept.content() is kept.content()
-
-
-def test_the_total_is_the_sum_of_all_counts() -> None:
-    assert made().total == 3

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from licmeter.metering.decoding import Refused, decode, decode_by_contract
+from licmeter.metering.decoding import decode, decode_by_contract
 from licmeter.metering.limits import DEFAULT_LIMITS
+from licmeter.metering.refused import Refused
 from licmeter.metering.report import Report
 from licmeter.metering.report_decoding import decode_good_report
 from licmeter.schemas.reports import encode_event
