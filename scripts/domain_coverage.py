@@ -15,7 +15,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "domain-coverage.md"
-COMMAND_TESTS: Final = "tests/unit/runtime/test_offline.py"
+COMMAND_TESTS: Final = "tests/unit/runtime/offline/"
 CORE_TESTS: Final = "tests/unit/metering/"
 COLLECTED: Final = (CORE_TESTS, COMMAND_TESTS, "tests/property")
 #: A rule with more tests than these is shown with the first ones.
