@@ -12,7 +12,7 @@ from licmeter.stream.config import StreamConfig
 
 __all__ = ["run_worker"]
 
-#: Objects between two looks at the youngest; about what a batch of 20,000 reports makes.
+#: Objects between two looks at the youngest; about what four batches of 5,000 reports make.
 GARBAGE_THRESHOLD: Final = 500_000
 
 #: What glibc is told (`mallopt(3)`; the numbers are those of <malloc.h>). Left alone it raises the first two up to 32
