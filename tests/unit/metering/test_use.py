@@ -136,3 +136,10 @@ def test_g3_a_repeated_authorization_moves_the_clock_and_one_count() -> None:
     assert bench.state.updated_ms == ms(RECEIVED + 2 * MINUTE)
     assert bench.state.outcomes == {"charged": 0, "uncharged": 0, "duplicate": 1, "rejected": 1}
     assert (bench.state.granted, bench.state.refused) == (1, 0)
+
+
+def test_refused_requests_are_counted_up() -> None:
+    bench = Bench(organization(item()))
+    for auth_id in "ab":
+        assert bench.authorize(auth_id=auth_id, charge_way="per_page").outcome == "refused"
+    assert (bench.state.granted, bench.state.refused) == (0, 2)

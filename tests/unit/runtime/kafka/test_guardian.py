@@ -14,6 +14,7 @@ import pytest
 
 from licmeter.runtime.kafka.polling import poll_until
 from licmeter.runtime.kafka.process import GuardedProcess
+from tests.support.processes import gone
 
 SLEEPER = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(300)"]
 STUBBORN = [
@@ -30,15 +31,11 @@ def start(command: list[str], tmp_path: Path) -> GuardedProcess:
     return process
 
 
-def gone(pid: int) -> bool:
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
 def test_a_process_is_terminated(tmp_path: Path) -> None:
     process = start(SLEEPER, tmp_path)
     assert process.alive
     process.stop(timeout_s=10)
-    assert not psutil.pid_exists(process.pid)
+    assert gone(process.pid)
     assert process.wait() == 128 + signal.SIGTERM
 
 
@@ -46,7 +43,7 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     process = start(STUBBORN, tmp_path)
     process.stop(timeout_s=0.1)
     assert process.wait() == 128 + signal.SIGKILL
-    assert not psutil.pid_exists(process.pid)
+    assert gone(process.pid)
 
 
 def test_stopping_twice_is_stopping_once(tmp_path: Path) -> None:
