@@ -64,7 +64,7 @@ def count_refused(
 def meter_report(report: Report, state: OrganizationState, memory: DuplicateMemory, slots: SlotMemory) -> Decision:
     """Decide on a report that passed the checks 1 to 7, and count it (domain, sections 5 to 8)."""
     project = None if state.catalog is None else state.catalog.project(report.project_id)
-    if project is None or (project.disabled_ms is not None and report.slot_s * 1000 >= project.disabled_ms):
+    if project is None or project.is_disabled(report.slot_s):
         return _refuse(report, project, state)
     received_ms = report.received_ms
     identity, content, day = report.identity(), report.content(), received_ms // DAY_MS

@@ -39,6 +39,10 @@ class MeteredProject:
         self._checks_fields = any(item.fields for item in self.items)
         self._eligible: dict[tuple[str | None, ...], tuple[MeteredItem, ...]] = {}
 
+    def is_disabled(self, slot_s: int) -> bool:
+        """Tell whether reports of a slot come after the project was disabled (E10)."""
+        return self.disabled_ms is not None and slot_s * 1000 >= self.disabled_ms
+
     def fitting(self, feature: str | None, report: Report) -> list[MeteredItem]:
         """Return the items that fit a feature of a report but for validation fields, in order; None = any feature."""
         wanted = (feature, report.product, report.version, report.edition, report.deployment_type)

@@ -5,7 +5,7 @@ from licmeter.metering.organization import ItemUse
 from licmeter.metering.seats import SeatBook
 from licmeter.schemas.outcomes import ItemState
 
-__all__ = ["item_state", "measure"]
+__all__ = ["item_state", "measure", "state_of"]
 
 
 def measure(item: MeteredItem, use: ItemUse, seats: SeatBook, at_ms: int) -> tuple[int, int | None]:
@@ -19,13 +19,18 @@ def measure(item: MeteredItem, use: ItemUse, seats: SeatBook, at_ms: int) -> tup
 
 def item_state(item: MeteredItem, use: ItemUse, seats: SeatBook, now_ms: int) -> ItemState:
     """Return the state; first match wins."""
+    value, limit = measure(item, use, seats, now_ms)
+    return state_of(item, value, limit, now_ms)
+
+
+def state_of(item: MeteredItem, value: int, limit: int | None, now_ms: int) -> ItemState:
+    """Return the state at an instant, given what is held against which limit, as `measure` has it."""
     if item.revoked_ms is not None and now_ms >= item.revoked_ms:
         return ItemState.REVOKED
     if now_ms < item.starts_ms:
         return ItemState.PENDING
     if now_ms >= item.ends_ms:
         return ItemState.EXPIRED
-    value, limit = measure(item, use, seats, now_ms)
     if limit is None:
         return ItemState.ACTIVE
     if item.concurrent:

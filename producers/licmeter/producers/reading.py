@@ -15,7 +15,7 @@ from licmeter.schemas.authorizations import AUTHORIZATION_TYPE, AuthorizationEve
 from licmeter.schemas.catalog import CATALOG_TYPE, CatalogEvent
 from licmeter.schemas.reports import REPORT_TYPE, encode_event, organization_of, parse_report, usage_report
 
-__all__ = ["LINE_BYTES_MAX", "ReadEvent", "ReadProblem", "read_events", "read_lines"]
+__all__ = ["LINE_BYTES_MAX", "ReadEvent", "ReadProblem", "plain_event", "read_events", "read_lines"]
 
 #: The largest event that the stream reads at all, a catalog; a report is far smaller.
 LINE_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -33,6 +33,8 @@ _OPTIONAL: Final = (
     "usage_kind",
     "sent_at",
     "attempt",
+    "dropped_reports",
+    "dropped_units",
 )
 _OWNER: Final = ("project_id", "organization_id")
 _KNOWN: Final = frozenset((*_REQUIRED, *_OPTIONAL, *_OWNER))
@@ -117,7 +119,8 @@ def _read_cloud_event(fields: dict[str, Any], line: bytes) -> str:
     if kind not in (REPORT_TYPE, AUTHORIZATION_TYPE):
         raise _NotAnEventError(f"type: must be {REPORT_TYPE}, {AUTHORIZATION_TYPE} or {CATALOG_TYPE}")
     judge = _contract_mistakes(line, {}) if kind == REPORT_TYPE else _authorization_mistakes(line)
-    mistakes = [*judge, *_owner_mistakes(fields, "subject", "organizationid")]
+    owner = ("subject", "organizationid")
+    mistakes = [*judge, *_owner_missing(fields, *owner), *_owner_mistakes(fields, *owner)]
     data = fields.get("data")
     if isinstance(data, dict):
         mistakes += _total_mistakes(data)
@@ -145,18 +148,28 @@ def _authorization_mistakes(line: bytes) -> list[str]:
 
 
 def _read_plain(fields: dict[str, Any]) -> tuple[str, bytes]:
+    value, mistakes = plain_event(fields)
+    mistakes += _owner_missing(fields, *_OWNER)
+    if mistakes or value is None:
+        raise _NotAnEventError(*mistakes)
+    return _owner(fields, *_OWNER), value
+
+
+def plain_event(fields: dict[str, Any]) -> tuple[bytes | None, list[str]]:
+    """Return the CloudEvent of a plain report, or None and every mistake in it; naming no owner is none."""
     missing = [name for name in _REQUIRED if fields.get(name) is None]
     mistakes = [f"{name}: is missing" for name in missing]
     mistakes += [f"{name}: is no field of a report" for name in fields if name not in _KNOWN]
     mistakes += _owner_mistakes(fields, *_OWNER)
     mistakes += _total_mistakes(fields)
-    value = _wrapped(fields)
+    try:
+        value = _wrapped(fields)
+    except _NotAnEventError as error:
+        return None, [*mistakes, str(error)]
     mistakes += [
         mistake for mistake in _contract_mistakes(value, _PLAIN_NAMES) if mistake.partition(":")[0] not in missing
     ]
-    if mistakes:
-        raise _NotAnEventError(*mistakes)
-    return _owner(fields, *_OWNER), value
+    return (None, mistakes) if mistakes else (value, [])
 
 
 def _wrapped(fields: dict[str, Any]) -> bytes:
@@ -210,10 +223,13 @@ def _owner(fields: dict[str, Any], project: str, organization: str) -> str:
     return organization_of(project_id) if isinstance(project_id, str) else str(fields[organization])
 
 
+def _owner_missing(fields: dict[str, Any], project: str, organization: str) -> list[str]:
+    named = fields.get(project) is not None or fields.get(organization) is not None
+    return [] if named else [f"{project}: is missing, and so is {organization}"]
+
+
 def _owner_mistakes(fields: dict[str, Any], project: str, organization: str) -> list[str]:
     project_id, organization_id = fields.get(project), fields.get(organization)
-    if project_id is None and organization_id is None:
-        return [f"{project}: is missing, and so is {organization}"]
     if not isinstance(project_id, str) or organization_id is None:
         return []
     owner = organization_of(project_id)

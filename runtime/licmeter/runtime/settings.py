@@ -12,7 +12,15 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from licmeter.runtime.errors import SettingsError
 
-__all__ = ["ClickHouseSettings", "KafkaSettings", "Settings", "SinkSettings", "StreamSettings", "load_settings"]
+__all__ = [
+    "ClickHouseSettings",
+    "GatewaySettings",
+    "KafkaSettings",
+    "Settings",
+    "SinkSettings",
+    "StreamSettings",
+    "load_settings",
+]
 
 Port = Annotated[int, Field(ge=0, le=65535, description="0 = any free port")]
 
@@ -66,6 +74,22 @@ class SinkSettings(_Section):
     retry_wait_s_max: Annotated[float, Field(gt=0)] = 10.0
 
 
+class GatewaySettings(_Section):
+    """The HTTP gateway (`licmeter.producers.gateway.config` has the reasons)."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 = all")
+    port: Port = 8080
+    body_bytes_max: Annotated[int, Field(ge=64 * 1024)] = 8 * 1024 * 1024
+    events_max: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    in_flight_bytes_max: Annotated[int, Field(ge=1024 * 1024)] = 64 * 1024 * 1024
+    rate_events_per_s: Annotated[float, Field(gt=0)] = Field(10_000.0, description="of one license key, on average")
+    burst_events: Annotated[int, Field(ge=1)] = Field(50_000, description="of one license key, at once")
+    ack_timeout_s: Annotated[float, Field(gt=0)] = 15.0
+    verdict_timeout_s: Annotated[float, Field(gt=0)] = 5.0
+    drain_timeout_s: Annotated[float, Field(ge=0)] = 15.0  # below what a supervisor waits before it kills
+    cors_origins: tuple[str, ...] = ("*",)
+
+
 class Settings(BaseSettings):
     """The settings of one process, read once where it starts."""
 
@@ -81,6 +105,7 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     stream: StreamSettings = StreamSettings()
     sink: SinkSettings = SinkSettings()
+    gateway: GatewaySettings = GatewaySettings()
 
     @property
     def bootstrap_servers(self) -> str:
@@ -91,6 +116,12 @@ class Settings(BaseSettings):
     def clickhouse_url(self) -> str:
         """Where clients find ClickHouse."""
         return self.clickhouse.url or f"http://127.0.0.1:{self.clickhouse.port}"
+
+    @property
+    def gateway_url(self) -> str:
+        """Where clients on this machine find the gateway."""
+        host = "127.0.0.1" if self.gateway.host in ("0.0.0.0", "::") else self.gateway.host  # noqa: S104
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.gateway.port}"
 
 
 def load_settings() -> Settings:

@@ -2,14 +2,17 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Self
+from typing import Final, Self
 
 from licmeter.runtime.children import Child, monotonic
 from licmeter.runtime.clickhouse import EmbeddedClickHouse
 from licmeter.runtime.errors import ServiceError
+from licmeter.runtime.http import answers
 from licmeter.runtime.kafka import EmbeddedKafka
+from licmeter.runtime.kafka.ports import free_port
 from licmeter.runtime.kafka.progress import OnProgress, ignore_progress
 from licmeter.runtime.settings import Settings
 from licmeter.runtime.topics import TopicReport, apply_topics
@@ -17,7 +20,15 @@ from licmeter.runtime.wiring import clickhouse_target
 from licmeter.schemas.topics import ALL_TOPICS
 from licmeter.sinks.migrate import MigrationError, MigrationReport, migrate
 
-__all__ = ["Stack", "apply_migrations", "apply_topic_table"]
+__all__ = ["ALL_SERVICES", "Stack", "apply_migrations", "apply_topic_table"]
+
+GATEWAY: Final = "gateway"
+#: What counts and stores.
+SERVICES: Final = ("stream", "sink")
+#: And what lets applications in.
+ALL_SERVICES: Final = (*SERVICES, GATEWAY)
+GATEWAY_TIMEOUT_S: Final = 60.0
+GATEWAY_POLL_S: Final = 0.1
 
 
 def apply_topic_table(settings: Settings, *, dry_run: bool = False) -> list[TopicReport]:
@@ -48,8 +59,10 @@ def apply_migrations(settings: Settings, *, dry_run: bool = False) -> MigrationR
 class Stack:
     """The whole system on this machine; parts that the settings name elsewhere are not started."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, services: Sequence[str] = SERVICES) -> None:
+        """Prepare; `services` are the commands that run beside broker and database."""
         self.settings = settings
+        self._services = services
         self.kafka: EmbeddedKafka | None = None
         self.clickhouse: EmbeddedClickHouse | None = None
         self.children: list[Child] = []
@@ -86,9 +99,24 @@ class Stack:
         apply_topic_table(self.settings)
         on_step("creating tables")
         apply_migrations(self.settings)
-        for command in ("stream", "sink"):
+        for command in self._services:
             on_step(f"starting {command}")
             self.children.append(self._child(command))
+        if GATEWAY in self._services:
+            self._await_gateway()
+
+    def _await_gateway(self) -> None:
+        """Return when the gateway answers; who was told that everything runs should find it."""
+        deadline = monotonic() + GATEWAY_TIMEOUT_S
+        while not answers(f"{self.settings.gateway_url}/readyz"):
+            self.check()
+            if monotonic() > deadline:
+                raise ServiceError(
+                    f"the gateway did not answer within {GATEWAY_TIMEOUT_S:.0f} s; its last words:\n"
+                    + next(child.last_words() for child in self.children if child.name == GATEWAY),
+                    service=GATEWAY,
+                )
+            time.sleep(GATEWAY_POLL_S)
 
     def _resolved(self) -> Settings:
         """Return the settings with the addresses that the parts really have."""
@@ -97,7 +125,10 @@ class Stack:
             kafka = kafka.model_copy(update={"bootstrap_servers": self.kafka.bootstrap_servers})
         if self.clickhouse is not None:
             clickhouse = clickhouse.model_copy(update={"url": self.clickhouse.url})
-        return self.settings.model_copy(update={"kafka": kafka, "clickhouse": clickhouse})
+        gateway = self.settings.gateway
+        if gateway.port == 0:
+            gateway = gateway.model_copy(update={"port": free_port()})
+        return self.settings.model_copy(update={"kafka": kafka, "clickhouse": clickhouse, "gateway": gateway})
 
     def _child(self, command: str) -> Child:
         settings = self.settings
@@ -107,6 +138,7 @@ class Stack:
             "LICMETER_DATA_DIR": str(settings.data_dir.absolute()),
             "LICMETER_CLICKHOUSE__DATABASE": settings.clickhouse.database,
             "LICMETER_KAFKA__PARTITIONS": str(settings.kafka.partitions),
+            "LICMETER_GATEWAY__PORT": str(settings.gateway.port),
         }
         log = settings.data_dir / "logs" / f"{command}.log"
         child = Child([command], log=log, environment=environment, clock=monotonic)

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+from licmeter.producers.gateway.config import GatewayConfig
 from licmeter.runtime.settings import Settings
 from licmeter.sinks.sink import SinkConfig
 from licmeter.sinks.target import ClickHouseTarget
 from licmeter.stream.config import StreamConfig
 
-__all__ = ["clickhouse_target", "sink_config", "stream_config"]
+__all__ = ["clickhouse_target", "gateway_config", "sink_config", "stream_config"]
 
 
 def clickhouse_target(settings: Settings) -> ClickHouseTarget:
@@ -48,3 +49,8 @@ def sink_config(settings: Settings) -> SinkConfig:
         batch_rows_max=sink.batch_rows_max,
         retry_wait_s_max=sink.retry_wait_s_max,
     )
+
+
+def gateway_config(settings: Settings) -> GatewayConfig:
+    """Return what a gateway is told."""
+    return GatewayConfig(bootstrap_servers=settings.bootstrap_servers, **settings.gateway.model_dump())

@@ -19,6 +19,7 @@ __all__ = [
     "CatalogEvent",
     "LicenseFile",
     "LicenseItem",
+    "LicenseKey",
     "Organization",
     "Project",
     "Recipients",
@@ -89,6 +90,17 @@ class LicenseFile(_Document):
     items: Annotated[tuple[LicenseItem, ...], Field(min_length=1)]
 
 
+class LicenseKey(_Document):
+    """What the catalog keeps of a license key (`license_keys` has its text's form); never the secret itself."""
+
+    key_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{16}$")]
+    secret_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    label: Annotated[str, Field(max_length=128)] = ""
+    created_at: AwareDatetime
+    expires_at: AwareDatetime | None = Field(default=None, description="after a rotation: the end of the overlap")
+    revoked_at: AwareDatetime | None = None
+
+
 class Project(_Document):
     """A named group of items used together by one application."""
 
@@ -99,6 +111,7 @@ class Project(_Document):
     disabled_at: AwareDatetime | None = None
     validation_fields: tuple[ValidationField, ...] = ()
     session_password_hash: Annotated[str, Field(min_length=1, max_length=256)] | None = None
+    license_keys: Annotated[tuple[LicenseKey, ...], Field(max_length=100)] = ()
 
 
 #: Percent of a quota, a budget or all requests.

@@ -44,6 +44,8 @@ class FastReportData(Struct, gc=False, forbid_unknown_fields=True):
     usage_kind: Literal["use", "reservation"] | None = None
     sent_at: _Instant | None = None
     attempt: Annotated[int, Meta(ge=1)] | None = None
+    dropped_reports: Annotated[int, Meta(ge=0)] | None = None
+    dropped_units: Annotated[int, Meta(ge=0)] | None = None
 
 
 class FastReport(Struct, gc=False, forbid_unknown_fields=True):

@@ -73,6 +73,9 @@ class UsageReportData(TypedDict):
     usage_kind: NotRequired[Literal["use", "reservation"] | None]
     sent_at: NotRequired[Instant | None]
     attempt: NotRequired[Annotated[int, Field(ge=1)] | None]
+    # What the client had to drop since its last confirmed report: said, not counted, and no part of the content.
+    dropped_reports: NotRequired[Annotated[int, Field(ge=0)] | None]
+    dropped_units: NotRequired[Annotated[int, Field(ge=0)] | None]
 
 
 @with_config(_STRICT)

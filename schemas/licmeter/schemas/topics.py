@@ -16,6 +16,7 @@ __all__ = [
     "LICENSE_ALERTS",
     "LICENSE_CATALOG",
     "LICENSE_COUNTERS",
+    "LICENSE_VERDICTS",
     "ORGANIZATIONS_CHANGELOG",
     "SEEN_CHANGELOG",
     "SLOTS_CHANGELOG",
@@ -105,6 +106,14 @@ USAGE_REJECTED: Final = _topic(
     retention_ms=day_ms(90),
     max_message_bytes=str(REJECT_BYTES_MAX),
 )
+LICENSE_VERDICTS: Final = _topic(
+    "license.verdicts",
+    "organization_id",
+    "CloudEvents: the answer to every request for leave to run",
+    cleanup_policy="delete",
+    # Who asked waits seconds; a day is for those who look into what was answered.
+    retention_ms=day_ms(1),
+)
 LICENSE_CATALOG: Final = _topic(
     "license.catalog",
     "organization_id",
@@ -158,6 +167,7 @@ ALL_TOPICS: Final = (
     LICENSE_COUNTERS,
     LICENSE_ALERTS,
     USAGE_REJECTED,
+    LICENSE_VERDICTS,
     LICENSE_CATALOG,
     ORGANIZATIONS_CHANGELOG,
     CATALOGS_CHANGELOG,

@@ -18,7 +18,9 @@ from licmeter.metering.organization import OrganizationState
 from licmeter.metering.report import Report
 from licmeter.metering.slots import is_late
 from licmeter.schemas.outcomes import AuthOutcome, Outcome, RejectReason
+from licmeter.schemas.verdicts import Verdict
 from licmeter.stream.partition import PartitionState
+from licmeter.stream.verdicts import verdict_of
 
 __all__ = ["BatchResult", "InputRecord", "Reject", "process_batch"]
 
@@ -56,6 +58,7 @@ class BatchResult:
     skipped: int = 0
     rows: list[tuple[object, ...]] = field(default_factory=list)
     authorizations: list[tuple[object, ...]] = field(default_factory=list)
+    verdicts: list[Verdict] = field(default_factory=list)
     breaches: list[BreachFact] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     touched: dict[str, OrganizationState] = field(default_factory=dict)
@@ -188,6 +191,7 @@ def _apply_authorization(
 ) -> None:
     decision = meter_authorization(request, owner, state.seen, state.slots)
     result.breaches += decision.breaches
+    result.verdicts.append(verdict_of(request, decision, state.partition, record.offset))
     if decision.reason is not None:
         _reject(record, decision.reason, decision.detail, result)
         return

@@ -12,6 +12,7 @@ from licmeter.schemas.attribution import encode_blocks
 from licmeter.schemas.authorization_rows import AUTHORIZATION_SCHEMA, AUTHORIZATIONS_KEY
 from licmeter.schemas.rejects import RejectOrigin, reject_headers
 from licmeter.schemas.reports import encode_event
+from licmeter.schemas.verdicts import Verdict, verdict_event
 from licmeter.stream.batch import BatchResult
 
 __all__ = ["MemoryOutputs", "OutputRecord", "Outputs", "alert_record", "output_records"]
@@ -53,6 +54,8 @@ def output_records(result: BatchResult, source_topic: str) -> Iterator[tuple[str
         columns = list(zip(*result.authorizations, strict=True))
         blocks = encode_blocks(columns, AUTHORIZATION_SCHEMA)
         yield topics.USAGE_ATTRIBUTED.name, [OutputRecord(AUTHORIZATIONS_KEY, block) for block in blocks]
+    if result.verdicts:
+        yield topics.LICENSE_VERDICTS.name, [_verdict(message) for message in result.verdicts]
     if result.breaches:
         yield topics.LICENSE_ALERTS.name, [_breach(fact) for fact in result.breaches]
     if result.rejects:
@@ -62,6 +65,10 @@ def output_records(result: BatchResult, source_topic: str) -> Iterator[tuple[str
         yield topics.LICENSE_CATALOG.name, [OutputRecord(*record) for record in documents.items()]
     if result.touched:
         yield topics.LICENSE_COUNTERS.name, list(_counters(result))
+
+
+def _verdict(message: Verdict) -> OutputRecord:
+    return OutputRecord(message.organization_id.encode(), encode_event(verdict_event(message)))
 
 
 def _breach(fact: BreachFact) -> OutputRecord:

@@ -23,7 +23,7 @@ STATUS_INTERVAL_S = 0.5
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (kafka, clickhouse, stream, sink, up):
+    for command in (kafka, clickhouse, stream, sink, gateway, up):
         app.command()(command)
 
 
@@ -85,19 +85,43 @@ def sink(parent_pipe: ParentPipe = None, check: CheckOnly = False) -> None:
     asyncio.run(run())
 
 
+def gateway(parent_pipe: ParentPipe = None, check: CheckOnly = False) -> None:
+    """Run an HTTP gateway: what applications in the field send their reports to."""
+    settings = _settings(parent_pipe)
+    from licmeter.producers.errors import SendError
+    from licmeter.producers.gateway.server import run_gateway
+    from licmeter.runtime.wiring import gateway_config
+
+    config = gateway_config(settings)
+    if check:
+        _say_checked(settings)
+        return
+    _require_topics(settings)
+    try:
+        run_gateway(config, lambda url: structlog.get_logger("licmeter.gateway").info("gateway_listens", url=url))
+    except SendError as error:
+        raise ServiceError(str(error), service="kafka") from error
+    except OSError as error:
+        raise ServiceError(
+            f"the gateway cannot listen on {config.host}:{config.port}: {error.strerror or error}",
+            service="gateway",
+            hint="set LICMETER_GATEWAY__PORT to another port",
+        ) from error
+
+
 def up(
     print_addresses: Annotated[bool, typer.Option("--json", help="Print the addresses as JSON once it runs.")] = False,
 ) -> None:
-    """Run everything in one go: Kafka, ClickHouse, worker, sink. Ctrl-C stops it."""
+    """Run everything in one go: Kafka, ClickHouse, worker, sink, gateway. Ctrl-C stops it."""
     from licmeter.runtime.kafka.foreground import progress_bars
-    from licmeter.runtime.stack import Stack
+    from licmeter.runtime.stack import ALL_SERVICES, Stack
 
     settings = load_settings()
     configure_logging("WARNING", settings.log_format)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with Stack(settings) as stack:
+    with Stack(settings, ALL_SERVICES) as stack:
         with progress_bars(errors) as on_kafka:
             stack.start(lambda step: errors.print(f"licmeter: {step}", highlight=False), on_kafka)
         _say_running(stack.settings, print_addresses)
@@ -136,6 +160,7 @@ def _say_running(settings: Settings, as_json: bool) -> None:
     addresses = {
         "kafka": settings.bootstrap_servers,
         "clickhouse": settings.clickhouse_url,
+        "gateway": settings.gateway_url,
         "database": settings.clickhouse.database,
         "data": str(settings.data_dir.absolute()),
     }
@@ -144,6 +169,7 @@ def _say_running(settings: Settings, as_json: bool) -> None:
         return
     errors.print(
         f"licmeter runs: Kafka on {addresses['kafka']}, ClickHouse on {addresses['clickhouse']}, "
+        f"gateway on {addresses['gateway']}, "
         f"data and logs in {addresses['data']}. Ctrl-C stops it.\n"
         "In another terminal: `licmeter license apply FILE.yaml`, `licmeter send FILE`, `licmeter stats`",
         style="green",

@@ -11,13 +11,12 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
 from licmeter.runtime.errors import ServiceError
+from licmeter.runtime.http import answers
 from licmeter.runtime.settings import ClickHouseSettings
 
 __all__ = ["EmbeddedClickHouse"]
@@ -26,7 +25,6 @@ _SERVICE: Final = "clickhouse"
 _HOST: Final = "127.0.0.1"
 _NEEDED: Final = ("chdb", "granian", "starlette")
 _STOP_TIMEOUT_S: Final = 15.0  # the child gives open requests 5 s, and closing the engine takes well below one
-_PROBE_TIMEOUT_S: Final = 2.0
 _PROBE_INTERVAL_S: Final = 0.05
 _LOG_BYTES_MAX: Final = 10 * 1024 * 1024
 _LOG_LINES_SHOWN: Final = 15
@@ -162,7 +160,7 @@ class EmbeddedClickHouse:
 
     def _await_ready(self, log_start: int) -> None:
         deadline = time.monotonic() + self._settings.start_timeout_s
-        while not (_answers(f"{self.url}/ping", b"Ok.\n") and _answers(f"{self.url}/?query=SELECT+1", b"1\n")):
+        while not (answers(f"{self.url}/ping", b"Ok.\n") and answers(f"{self.url}/?query=SELECT+1", b"1\n")):
             assert self._process is not None
             code = self._process.poll()
             if code is not None:
@@ -201,13 +199,3 @@ def _check_packages() -> None:
             service=_SERVICE,
             hint="pip install licmeter[embedded], or set LICMETER_CLICKHOUSE__URL to use a server",
         )
-
-
-def _answers(url: str, expected: bytes) -> bool:
-    # No proxy: the environment may name one, and it cannot reach our loopback.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(url, timeout=_PROBE_TIMEOUT_S) as response:
-            return bool(response.read() == expected)
-    except (OSError, urllib.error.URLError):
-        return False
