@@ -22,7 +22,7 @@ from tests.integration.stage import Stage, make_settings
 from tests.support.build import item
 
 NOW = datetime.now(UTC)
-PASSWORD = "open sesame"  # noqa: S105 - of a test
+PASSWORD = "open sesame"
 
 
 def slot(back: int = 0) -> str:
