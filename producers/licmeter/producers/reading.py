@@ -149,18 +149,17 @@ def _authorization_mistakes(line: bytes) -> list[str]:
 
 def _read_plain(fields: dict[str, Any]) -> tuple[str, bytes]:
     value, mistakes = plain_event(fields)
-    mistakes += _owner_missing(fields, *_OWNER)
+    mistakes += [*_owner_missing(fields, *_OWNER), *_owner_mistakes(fields, *_OWNER)]
     if mistakes or value is None:
         raise _NotAnEventError(*mistakes)
     return _owner(fields, *_OWNER), value
 
 
 def plain_event(fields: dict[str, Any]) -> tuple[bytes | None, list[str]]:
-    """Return the CloudEvent of a plain report, or None and every mistake in it; naming no owner is none."""
+    """Return the CloudEvent of a plain report, or None and every mistake in it; whom it names is not judged."""
     missing = [name for name in _REQUIRED if fields.get(name) is None]
     mistakes = [f"{name}: is missing" for name in missing]
     mistakes += [f"{name}: is no field of a report" for name in fields if name not in _KNOWN]
-    mistakes += _owner_mistakes(fields, *_OWNER)
     mistakes += _total_mistakes(fields)
     try:
         value = _wrapped(fields)

@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from licmeter.producers.errors import SendError
+from licmeter.schemas.envelope import CLOUD_EVENT_HEADERS
 from licmeter.schemas.topics import USAGE_EVENTS
 
 __all__ = ["OffsetSpan", "send_events"]
@@ -150,6 +151,7 @@ class _Sending:
         self._topic = topic
         self._partitions = partitions
         self._on_sent = on_sent
+        self._headers = list(CLOUD_EVENT_HEADERS) if topic == USAGE_EVENTS.name else []
         self._partition_of: dict[bytes, int] = {}
         self._open: dict[int, Any] = {}
         #: Records, bytes and partition of each batch.
@@ -180,11 +182,11 @@ class _Sending:
         partition = KEYLESS_PARTITION if key is None else self._partition(key)
         batch = self._open.get(partition)
         if batch is not None:
-            if batch.append(timestamp=None, key=key, value=value) is not None:
+            if batch.append(timestamp=None, key=key, value=value, headers=self._headers) is not None:
                 return
             await self._ship(partition)
         batch = self._open[partition] = self._producer.create_batch()
-        if batch.append(timestamp=None, key=key, value=value) is None:
+        if batch.append(timestamp=None, key=key, value=value, headers=self._headers) is None:
             raise AssertionError("an empty batch takes any record")
 
     def _partition(self, key: bytes) -> int:

@@ -1,8 +1,11 @@
 """The CloudEvents 1.0 envelope in which every event of licmeter travels."""
 
-from typing import Any
+from typing import Any, Final
 
-__all__ = ["cloud_event"]
+__all__ = ["CLOUD_EVENT_HEADERS", "cloud_event"]
+
+#: The headers of a record that holds an event in structured mode (CloudEvents Kafka binding, 3.3).
+CLOUD_EVENT_HEADERS: Final = (("content-type", b"application/cloudevents+json"),)
 
 
 def cloud_event(

@@ -10,6 +10,7 @@ from licmeter.schemas import topics
 from licmeter.schemas.alerts import Breach, UsageAlert, alert_event
 from licmeter.schemas.attribution import encode_blocks
 from licmeter.schemas.authorization_rows import AUTHORIZATION_SCHEMA, AUTHORIZATIONS_KEY
+from licmeter.schemas.envelope import CLOUD_EVENT_HEADERS
 from licmeter.schemas.rejects import RejectOrigin, reject_headers
 from licmeter.schemas.reports import encode_event
 from licmeter.schemas.verdicts import Verdict, verdict_event
@@ -68,7 +69,7 @@ def output_records(result: BatchResult, source_topic: str) -> Iterator[tuple[str
 
 
 def _verdict(message: Verdict) -> OutputRecord:
-    return OutputRecord(message.organization_id.encode(), encode_event(verdict_event(message)))
+    return OutputRecord(message.organization_id.encode(), encode_event(verdict_event(message)), CLOUD_EVENT_HEADERS)
 
 
 def _breach(fact: BreachFact) -> OutputRecord:
@@ -77,7 +78,7 @@ def _breach(fact: BreachFact) -> OutputRecord:
 
 def alert_record(message: Breach | UsageAlert) -> OutputRecord:
     """Return the record of a message on `license.alerts`."""
-    return OutputRecord(message.organization_id.encode(), encode_event(alert_event(message)))
+    return OutputRecord(message.organization_id.encode(), encode_event(alert_event(message)), CLOUD_EVENT_HEADERS)
 
 
 def _rejected(result: BatchResult, source_topic: str) -> Iterable[OutputRecord]:

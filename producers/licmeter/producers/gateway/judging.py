@@ -22,7 +22,7 @@ from licmeter.producers.gateway.directory import Access, Tenant
 from licmeter.producers.gateway.incoming import Incoming
 from licmeter.producers.gateway.problems import code_of
 from licmeter.schemas.outcomes import RefusalCode, RejectReason
-from licmeter.schemas.reports import REPORT_TYPE, encode_event
+from licmeter.schemas.reports import REPORT_TYPE, encode_event, organization_of
 
 __all__ = ["Judgment", "judge"]
 
@@ -37,6 +37,7 @@ _MALFORMED: Final = frozenset(
 class Judgment:
     """All events of a request: `values` go to the log in this order, `results` to the client."""
 
+    organization_id: str
     values: list[bytes] = field(default_factory=list)
     results: list[bytes] = field(default_factory=list)
     reasons: list[RejectReason] = field(default_factory=list)
@@ -56,7 +57,7 @@ def judge(
     events: Sequence[Incoming], access: Access, tenant: Tenant, received_ms: int, limits: Limits = DEFAULT_LIMITS
 ) -> Judgment:
     """Decide on the events of a request that came with a key."""
-    judgment = Judgment()
+    judgment = Judgment(access.organization_id)
     key = access.organization_id.encode()
     suffix = b',"subject":' + _to_json(access.project_id) + b"}"
     for incoming in events:
@@ -119,25 +120,34 @@ def _note_dropped(judgment: Judgment, value: bytes) -> None:
 
 def _reject(judgment: Judgment, value: bytes, reason: RejectReason, detail: str, code: RefusalCode | None) -> None:
     judgment.reasons.append(reason)
-    judgment.foreign += reason is RejectReason.KEY_MISMATCH
     judgment.malformed += reason in _MALFORMED
-    event_id, source = _identity(value)
+    fields = _fields(value)
+    # Also what is malformed besides: who reaches for another organization is told the same, and it is logged.
+    judgment.foreign += reason is RejectReason.KEY_MISMATCH or _names_other(fields, judgment.organization_id)
+    event_id, source = _text(fields, "id", "report_id"), _text(fields, "source", "client_uuid")
     if reason is RejectReason.KEY_MISMATCH:
         detail = "the report is of another organization than the license key"
     judgment.results.append(_rejected(event_id, source, reason, detail, code))
 
 
-def _identity(value: bytes) -> tuple[str | None, str | None]:
-    """Read id and source of an event that is none, as far as they are there."""
+def _fields(value: bytes) -> dict[str, Any]:
+    """Read an event that is none as far as that goes."""
     try:
         fields = from_json(value)
     except ValueError:
-        return None, None
-    if not isinstance(fields, dict):
-        return None, None
-    names = (fields.get("id", fields.get("report_id")), fields.get("source", fields.get("client_uuid")))
-    event_id, source = (name if isinstance(name, str) else None for name in names)
-    return event_id, source
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+def _text(fields: dict[str, Any], *names: str) -> str | None:
+    """Return the first of these members that is a text."""
+    return next((fields[name] for name in names if isinstance(fields.get(name), str)), None)
+
+
+def _names_other(fields: dict[str, Any], organization_id: str) -> bool:
+    project_id, named = _text(fields, "subject", "project_id"), _text(fields, "organizationid", "organization_id")
+    owner = None if project_id is None else organization_of(project_id)
+    return any(name is not None and name != organization_id for name in (owner, named))
 
 
 def _rejected(

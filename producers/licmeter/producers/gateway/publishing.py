@@ -14,6 +14,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
 
 from licmeter.producers.errors import SendError
+from licmeter.schemas.envelope import CLOUD_EVENT_HEADERS
 from licmeter.schemas.topics import USAGE_EVENTS
 
 __all__ = ["Publisher"]
@@ -21,6 +22,7 @@ __all__ = ["Publisher"]
 #: Bytes of one batch before compression; a larger event still goes, alone in its batch.
 BATCH_BYTES_MAX: Final = 512 * 1024
 REQUEST_BYTES_MAX: Final = 13 * 1024 * 1024
+_HEADERS: Final = list(CLOUD_EVENT_HEADERS)
 CONNECT_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 5.0
 
@@ -152,11 +154,14 @@ class Publisher:
         batches = []
         batch = None
         for key, value in pairs:
-            if batch is not None and batch.append(timestamp=None, key=key, value=value) is not None:
+            if (
+                batch is not None
+                and batch.append(timestamp=None, key=key, value=value, headers=_HEADERS) is not None
+            ):
                 continue
             batch = self._producer.create_batch()
             batches.append(batch)
-            if batch.append(timestamp=None, key=key, value=value) is None:
+            if batch.append(timestamp=None, key=key, value=value, headers=_HEADERS) is None:
                 raise AssertionError("an empty batch takes any record")
         return batches
 
