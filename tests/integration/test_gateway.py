@@ -203,13 +203,19 @@ def test_leave_is_given_by_the_stream_and_says_until_when(stage: GatewayStage) -
         ({"client_uuid": ""}, 422),
         ({"client_uuid": "d", "unheard": 1}, 422),
         ({"client_uuid": "d", "requested_instances": 0}, 422),
-        ({"client_uuid": "d", "at": "2019-01-01T00:00:00Z"}, 422),
         ({"client_uuid": "d", "at": "2019-01-01T00:00:00"}, 422),
     ],
 )
 def test_a_request_for_leave_that_is_none(stage: GatewayStage, body: Any, status: int) -> None:
     answer = stage.post("/v1/authorizations", body)
     assert answer.status_code == status, answer.text
+
+
+def test_a_wrong_clock_gets_no_leave_and_is_said(stage: GatewayStage) -> None:
+    answer = stage.post("/v1/authorizations", {"client_uuid": "late-clock", "at": "2019-01-01T00:00:00Z"}).json()
+    assert (answer["granted"], answer["code"]) == (False, {"number": 151, "slug": "clone_detected"})
+    said = "SELECT count() FROM breaches WHERE kind = 'clock_skew' AND client_uuid = 'late-clock'"
+    stage.until(lambda: stage.query(said)[0][0] == 1, "the breach", seconds=20)
 
 
 @pytest.mark.parametrize(

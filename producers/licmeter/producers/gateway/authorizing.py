@@ -10,8 +10,9 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from licmeter.schemas.verdicts import Verdict
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from licmeter.producers.gateway.numbers import integral
 from licmeter.producers.gateway.problems import Conflict, Unavailable
 from licmeter.schemas.authorizations import Word, authorization
 from licmeter.schemas.catalog import OrganizationId, ProjectId, ValidationField
@@ -44,7 +45,7 @@ class AuthorizationRequest(BaseModel):
     deployment_type: Word | None = None
     charge_way: ChargeWay | Literal["auto"] = "auto"
     feature: Annotated[str, Field(min_length=1, max_length=128)] | None = None
-    requested_instances: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    requested_instances: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(integral)] = 1
     validation: ValidationField | None = None
 
 

@@ -153,7 +153,10 @@ _EVENT_OR_ANY: Final = {
     "description": "an object that is no report has a result of its own, and keeps no other from being counted",
 }
 _PLAIN: Final = _ref("PlainReport")
-_BATCH_OF: Final = {"type": "array", "maxItems": 1000}
+_BATCH_OF: Final = {
+    "type": "array",
+    "description": "at most as many as LICMETER_GATEWAY__EVENTS_MAX says, 1,000 by default; 413 otherwise",
+}
 
 TITLE: Final[dict[str, Any]] = {
     "title": "licmeter gateway",

@@ -12,6 +12,7 @@ from licmeter.producers.gateway.directory import Access
 from licmeter.producers.gateway.gate import Gate
 from licmeter.producers.gateway.incoming import read_request
 from licmeter.producers.gateway.judging import Judgment, judge
+from licmeter.producers.gateway.numbers import follows_schema
 from licmeter.producers.gateway.problems import Forbidden, Problem, Unprocessable, problem_document
 from licmeter.producers.gateway.responses import encode, instant_text, json_response
 from licmeter.schemas.outcomes import RejectReason
@@ -58,7 +59,7 @@ def _refusal(judgment: Judgment, *, batch: bool) -> Problem | None:
     count = len(judgment.results)
     if count and judgment.foreign == count:
         return Forbidden("every report is of another organization than the license key")
-    if not batch and judgment.malformed:
+    if not batch and judgment.malformed and not follows_schema(judgment.malformed[0]):
         return Unprocessable("the report does not follow the contract; `results` says where")
     return None
 

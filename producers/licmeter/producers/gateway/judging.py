@@ -42,7 +42,7 @@ class Judgment:
     results: list[bytes] = field(default_factory=list)
     reasons: list[RejectReason] = field(default_factory=list)
     foreign: int = 0
-    malformed: int = 0
+    malformed: list[bytes] = field(default_factory=list)
     withheld: int = 0
     dropped_reports: int = 0
     dropped_units: int = 0
@@ -120,7 +120,8 @@ def _note_dropped(judgment: Judgment, value: bytes) -> None:
 
 def _reject(judgment: Judgment, value: bytes, reason: RejectReason, detail: str, code: RefusalCode | None) -> None:
     judgment.reasons.append(reason)
-    judgment.malformed += reason in _MALFORMED
+    if reason in _MALFORMED:
+        judgment.malformed.append(value)
     fields = _fields(value)
     # Also what is malformed besides: who reaches for another organization is told the same, and it is logged.
     judgment.foreign += reason is RejectReason.KEY_MISMATCH or _names_other(fields, judgment.organization_id)

@@ -41,7 +41,19 @@ async def post_authorization(gate: Gate, request: Request, request_id: str) -> R
     at = gate.authorizer.instant_of(access.organization_id, asked, auth_id, now)
     named = asked.project_id or (None if asked.organization_id else access.project_id)
     record = authorization_record(asked, project_id=named, auth_id=auth_id, at=at, password_ok=password_ok)
-    await _check(gate, record, access, now)
+    if (skewed := await _check(gate, record, access, now)) is not None:
+        refused = Verdict(
+            organization_id=access.organization_id,
+            project_id=named,
+            client_uuid=asked.client_uuid,
+            auth_id=auth_id,
+            at=at,
+            outcome=AuthOutcome.REJECTED,
+            code=skewed,
+            source_partition=0,
+            source_offset=0,
+        )
+        return json_response(200, encode(_answer(gate, refused, access, request_id, now)))
     verdict = await gate.authorizer.ask(access.organization_id, asked.client_uuid, auth_id, record)
     gate.metrics.verdicts.labels(verdict.outcome.value).inc()
     return json_response(200, encode(_answer(gate, verdict, access, request_id, now)))
@@ -77,17 +89,18 @@ def _check_owner(asked: AuthorizationRequest, access: Access, request_id: str) -
         raise Forbidden("the license key is of another organization", code=RefusalCode.PROJECT_ORGANIZATION_MISMATCH)
 
 
-async def _check(gate: Gate, record: bytes, access: Access, now: datetime) -> None:
-    """Refuse what the log would refuse without a verdict: a request with a wrong clock."""
+async def _check(gate: Gate, record: bytes, access: Access, now: datetime) -> RefusalCode | None:
+    """Return the code of what the log refuses without a verdict: a request with a wrong clock (E2)."""
     key = access.organization_id.encode()
     event = decode(key, record, round(now.timestamp() * 1000), DEFAULT_LIMITS)
     if isinstance(event, Authorization):
-        return
+        return None
     assert isinstance(event, Refused), "the record of a request is a request"
     # There it is rejected, and the wrong clock said to whoever subscribed to that (8.2).
     await gate.publisher.publish(key, [record])
-    code = RefusalCode.CLONE_DETECTED if event.reason is RejectReason.CLOCK_SKEW else None
-    raise Unprocessable(event.detail, code=code)
+    if event.reason is RejectReason.CLOCK_SKEW:
+        return RefusalCode.CLONE_DETECTED
+    raise Unprocessable(event.detail)
 
 
 def _answer(gate: Gate, verdict: Verdict, access: Access, request_id: str, now: datetime) -> dict[str, Any]:

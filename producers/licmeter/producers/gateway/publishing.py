@@ -154,10 +154,7 @@ class Publisher:
         batches = []
         batch = None
         for key, value in pairs:
-            if (
-                batch is not None
-                and batch.append(timestamp=None, key=key, value=value, headers=_HEADERS) is not None
-            ):
+            if batch is not None and batch.append(timestamp=None, key=key, value=value, headers=_HEADERS) is not None:
                 continue
             batch = self._producer.create_batch()
             batches.append(batch)
