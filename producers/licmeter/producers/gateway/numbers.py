@@ -27,6 +27,8 @@ def follows_schema(value: bytes) -> bool:
     """
     try:
         fields = integral(from_json(value))
+        if not isinstance(fields, dict):
+            return False
         if "specversion" not in fields:
             plain, mistakes = plain_event(fields)
             return plain is not None or all(mistake.startswith("total: is not the sum") for mistake in mistakes)
