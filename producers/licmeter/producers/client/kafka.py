@@ -1,0 +1,46 @@
+"""Delivers straight to Kafka: for servers that may reach the broker. No answer tells how the items stand."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from licmeter.producers.client.answers import Authorization, Delivery, TransportError
+from licmeter.producers.client.options import ClientOptions
+from licmeter.producers.errors import SendError
+from licmeter.producers.sending import send_events
+from licmeter.schemas.reports import organization_of
+
+__all__ = ["KafkaTransport"]
+
+
+class KafkaTransport:
+    """Connects for each delivery: once in a submission cycle that costs less than a connection that is kept."""
+
+    def __init__(self, options: ClientOptions) -> None:
+        assert options.kafka is not None
+        self._servers = options.kafka
+        self._timeout_s = options.request_timeout_s
+
+    async def close(self) -> None:
+        """Nothing is kept."""
+
+    async def deliver(self, ids: Sequence[str], events: Sequence[bytes]) -> Delivery:
+        """Send events; they are confirmed when the broker has them all. Raises `TransportError` otherwise."""
+        records = [(_organization(event).encode(), event) for event in events]
+        try:
+            await send_events(
+                self._servers, records, connect_timeout_s=self._timeout_s, request_timeout_s=self._timeout_s
+            )
+        except SendError as error:
+            raise TransportError(str(error)) from error
+        return Delivery(confirmed=list(ids))
+
+    async def authorize(self, request: dict[str, Any]) -> Authorization:
+        """Raise `TransportError`: only a gateway answers requests for leave."""
+        raise TransportError("leave to run is given by a gateway; use url and license_key")
+
+
+def _organization(event: bytes) -> str:
+    fields = json.loads(event)
+    subject = fields.get("subject")
+    return organization_of(subject) if subject is not None else str(fields["organizationid"])
