@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: help install demo test check lint types layers unit integration bench-stream bench-memory bench-core bench-state coverage mutation lock clean
+.PHONY: help install demo test check lint types layers unit integration bench-stream bench-memory bench-core bench-state bench-gateway bench-sdk coverage mutation lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -22,6 +22,7 @@ demo: install ## run the main job once, end to end, and reconcile it
 check: lint types layers ## what can be seen without running anything
 
 test: check ## all checks and all tests, on real parts
+	@bash scripts/chromium.sh
 	$(BIN)/pytest
 
 lint: install ## ruff: format and rules
@@ -51,6 +52,12 @@ bench-core: install ## reports/s of the core alone, by charge way
 
 bench-state: install ## memory, disk and recovery with 10 million remembered reports
 	$(BIN)/python -m benchmarks.bench_state
+
+bench-gateway: install ## reports/s of the gateway, next to the same server without validation and Kafka
+	$(BIN)/python -m benchmarks.bench_gateway
+
+bench-sdk: install ## nanoseconds of record(), next to opentelemetry's counter
+	$(BIN)/python -m benchmarks.bench_sdk
 
 coverage: install ## write docs/domain-coverage.md anew: which test holds which rule
 	$(BIN)/python scripts/domain_coverage.py

