@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,36 +16,30 @@ from licmeter.metering.recipients import parse_recipients
 from licmeter.producers.errors import SendError
 from licmeter.producers.sending import send_events
 from licmeter.runtime.compacted import read_compacted
+from licmeter.runtime.differences import CatalogDifference, difference
 from licmeter.runtime.errors import ServiceError, UsageError
 from licmeter.runtime.settings import Settings
-from licmeter.schemas.catalog import AlertSettings, Organization, catalog_event
+from licmeter.schemas.catalog import Organization, Project, catalog_event
 from licmeter.schemas.catalog_rules import document_mistakes
 from licmeter.schemas.reports import encode_event
 from licmeter.schemas.topics import LICENSE_CATALOG
 
 __all__ = [
-    "CatalogDifference",
+    "ACCEPT_TIMEOUT_S",
     "apply_documents",
     "current_documents",
-    "difference",
+    "keep_access",
+    "public_document",
     "read_documents",
     "recipient_mistakes",
+    "send_documents",
 ]
 
 #: How long to wait for the worker before leaving the rest to it.
 ACCEPT_TIMEOUT_S: Final = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogDifference:
-    """What a document changes; each line begins with +, - or ~."""
-
-    organization_id: str
-    lines: tuple[str, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it for machines."""
-        return {"organization_id": self.organization_id, "changes": list(self.lines)}
+POLL_S: Final = 0.2
+#: What opens a project. A license file seldom says it, and these are not lost with every other change.
+_ACCESS: Final = ("license_keys", "session_password_hash")
 
 
 def read_documents(files: Sequence[Path]) -> list[Organization]:
@@ -61,6 +54,11 @@ def read_documents(files: Sequence[Path]) -> list[Organization]:
                 mistakes += [where + mistake for mistake in found]
                 if document is not None:
                     documents.append(document)
+        except yaml.MarkedYAMLError as error:
+            # Without the line itself, which the error would show: it may have what nobody else should read.
+            mark = error.problem_mark
+            where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
+            mistakes.append(f"{file}: {where}{error.problem or 'no YAML'}")
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             mistakes.append(f"{file}: {error}")
     if mistakes:
@@ -124,82 +122,81 @@ async def current_documents(settings: Settings) -> dict[str, Organization]:
     return {key.decode(): Organization.model_validate_json(value) for key, value in latest.items()}
 
 
+def public_document(document: Organization) -> dict[str, Any]:
+    """Return a document as it may be shown: without license keys and session passwords, which `apply` then keeps."""
+    return document.model_dump(mode="json", exclude={"projects": {"__all__": set(_ACCESS)}})
+
+
 async def apply_documents(
     settings: Settings, documents: Sequence[Organization], *, dry_run: bool = False
 ) -> list[CatalogDifference]:
     """Send the documents that change something; return what each changes.
 
-    Returns when the worker has accepted them, or after `ACCEPT_TIMEOUT_S`: they are safe in Kafka all the same.
+    License keys and session passwords that a document does not state stay as they are. Returns when the worker has
+    accepted the documents, or after `ACCEPT_TIMEOUT_S`: they are safe in Kafka all the same.
     """
-    current = await current_documents(settings)
-    changes = [difference(current.get(document.organization_id), document) for document in documents]
-    changed = [document for document, change in zip(documents, changes, strict=True) if change.lines]
+    known = await current_documents(settings)
+    changes, changed = [], []
+    for stated in documents:
+        before = known.get(stated.organization_id)
+        document = known[stated.organization_id] = keep_access(stated, before)
+        changes.append(difference(before, document))
+        if changes[-1].lines:
+            changed.append(document)
     if changed and not dry_run:
-        try:
-            await send_events(settings.bootstrap_servers, [_record(document) for document in changed])
-        except SendError as error:
-            raise ServiceError(str(error), service="kafka") from error
-        await _wait_until_current(settings, changed)
+        await send_documents(settings, changed, source="licmeter license apply")
     return changes
 
 
-async def _wait_until_current(settings: Settings, documents: Sequence[Organization]) -> None:
+def keep_access(document: Organization, current: Organization | None) -> Organization:
+    """Return the document with the keys and session passwords that the current one has and it does not state.
+
+    Raises `UsageError` when a key would then stand in two projects.
+    """
+    if current is None:
+        return document
+    known = {project.project_id: project for project in current.projects}
+    projects = tuple(_keep(project, known.get(project.project_id)) for project in document.projects)
+    merged = document.model_copy(update={"projects": projects})
+    mistakes = [f"  {path}: {said}" if path else f"  {said}" for path, said in document_mistakes(merged.model_dump())]
+    if mistakes:
+        raise UsageError(
+            f"nothing was applied: organization {document.organization_id}, with the license keys that it has:\n"
+            + "\n".join(mistakes)
+        )
+    return merged
+
+
+def _keep(project: Project, current: Project | None) -> Project:
+    if current is None:
+        return project
+    kept = {field: getattr(current, field) for field in _ACCESS if field not in project.model_fields_set}
+    return project.model_copy(update=kept)
+
+
+async def send_documents(settings: Settings, documents: Sequence[Organization], *, source: str) -> bool:
+    """Send documents as catalog changes; return whether a worker made them current within `ACCEPT_TIMEOUT_S`.
+
+    Raises `ServiceError` when Kafka does not take them.
+    """
+    try:
+        await send_events(settings.bootstrap_servers, [_record(document, source) for document in documents])
+    except SendError as error:
+        raise ServiceError(str(error), service="kafka") from error
+    return await _wait_until_current(settings, documents)
+
+
+async def _wait_until_current(settings: Settings, documents: Sequence[Organization]) -> bool:
+    wanted = {document.organization_id: document for document in documents}  # of several, the last
     deadline = time.monotonic() + ACCEPT_TIMEOUT_S
     while time.monotonic() < deadline:
         current = await current_documents(settings)
-        if all(current.get(document.organization_id) == document for document in documents):
-            return
-        await asyncio.sleep(0.2)
+        if all(current.get(name) == document for name, document in wanted.items()):
+            return True
+        await asyncio.sleep(POLL_S)
+    return False
 
 
-def _record(document: Organization) -> tuple[bytes, bytes]:
-    event = catalog_event(document, event_id=str(ULID()), source="licmeter license apply", time=datetime.now(UTC))
+def _record(document: Organization, source: str) -> tuple[bytes, bytes]:
+    event = catalog_event(document, event_id=str(ULID()), source=source, time=datetime.now(UTC))
     return document.organization_id.encode(), encode_event(event)
-
-
-def difference(old: Organization | None, new: Organization) -> CatalogDifference:
-    """Say in lines what a document changes: items and projects that come, go or differ, field by field."""
-    lines: list[str] = []
-    if old is None or old.name != new.name or old.default_project_id != new.default_project_id:
-        lines.append(f"~ organization {new.organization_id} {new.name} (default project: {new.default_project_id})")
-    if (old.alerts if old else AlertSettings()) != new.alerts:
-        stated = new.alerts.model_dump(mode="json", exclude_defaults=True) or "the defaults"
-        lines.append(f"~ alerts: {stated}")
-    if (old.platform_suffixes if old else ()) != new.platform_suffixes:
-        lines.append(f"~ platform suffixes: {', '.join(new.platform_suffixes) or 'none'}")
-    for kind, before, after in (
-        ("item", {} if old is None else old.items, new.items),
-        ("project", _projects(old), _projects(new)),
-        ("license file", _files(old), _files(new)),
-    ):
-        lines += _compare(kind, before, after)
-    return CatalogDifference(new.organization_id, tuple(lines))
-
-
-def _projects(document: Organization | None) -> dict[str, Any]:
-    return {} if document is None else {project.project_id: project for project in document.projects}
-
-
-def _files(document: Organization | None) -> dict[str, Any]:
-    files = () if document is None else document.license_files
-    return {file.license_id: file.model_copy(update={"items": tuple(i.item_id for i in file.items)}) for file in files}
-
-
-def _compare(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    lines = [f"- {kind} {name}" for name in before if name not in after]
-    for name, entry in after.items():
-        known = before.get(name)
-        if known is None:
-            stated = ", ".join(f"{k} {v}" for k, v in _fields(entry).items() if v not in (None, "", [], ()))
-            lines.append(f"+ {kind} {name}: {stated}")
-        elif known != entry:
-            old, new = _fields(known), _fields(entry)
-            changed = ", ".join(f"{k} {old[k]} → {new[k]}" for k in new if old[k] != new[k])
-            lines.append(f"~ {kind} {name}: {changed}")
-    return lines
-
-
-def _fields(entry: Any) -> dict[str, Any]:
-    identity = ("item_id", "project_id", "license_id")
-    fields: dict[str, Any] = entry.model_dump(mode="json", warnings=False)
-    return {name: value for name, value in fields.items() if name not in identity}

@@ -15,6 +15,7 @@ from licmeter.schemas.outcomes import ActivityPeriod, ChargeWay
 
 __all__ = [
     "CATALOG_TYPE",
+    "LICENSE_KEYS_MAX",
     "AlertSettings",
     "CatalogEvent",
     "LicenseFile",
@@ -28,6 +29,9 @@ __all__ = [
 ]
 
 CATALOG_TYPE: Final = "license.catalog.v1"
+
+#: Keys of one project, those that ended or were revoked included. Rotated every month, that is eight years.
+LICENSE_KEYS_MAX: Final = 100
 
 #: No hyphen: a project id is `{organization_id}-{custom}` (domain, section 2), and the first hyphen divides it.
 OrganizationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]{1,64}$")]
@@ -94,7 +98,8 @@ class LicenseKey(_Document):
     """What the catalog keeps of a license key (`license_keys` has its text's form); never the secret itself."""
 
     key_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{16}$")]
-    secret_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+    #: Not in a repr: that ends up in logs and tracebacks.
+    secret_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] = Field(repr=False)
     label: Annotated[str, Field(max_length=128)] = ""
     created_at: AwareDatetime
     expires_at: AwareDatetime | None = Field(default=None, description="after a rotation: the end of the overlap")
@@ -110,8 +115,8 @@ class Project(_Document):
     usage_order: tuple[ItemId, ...] | None = None
     disabled_at: AwareDatetime | None = None
     validation_fields: tuple[ValidationField, ...] = ()
-    session_password_hash: Annotated[str, Field(min_length=1, max_length=256)] | None = None
-    license_keys: Annotated[tuple[LicenseKey, ...], Field(max_length=100)] = ()
+    session_password_hash: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(default=None, repr=False)
+    license_keys: Annotated[tuple[LicenseKey, ...], Field(max_length=LICENSE_KEYS_MAX)] = ()
 
 
 #: Percent of a quota, a budget or all requests.

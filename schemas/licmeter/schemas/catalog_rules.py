@@ -55,6 +55,7 @@ def link_mistakes(document: Mapping[str, Any]) -> Iterator[Mistake]:
     yield from _repeated("item", [name for _, name in items])
     yield from _repeated("project", [project.get("project_id") for _, project in projects])
     yield from _repeated("license file", files)
+    yield from _repeated("license key", [key.get("key_id") for _, project in projects for key in _keys(project)])
     known = {name for _, name in items if isinstance(name, str)}
     for path, project in projects:
         yield from _project_mistakes(path, project, known, document.get("organization_id"))
@@ -86,6 +87,10 @@ def _items(document: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]
     for f, file in enumerate(_mappings(document.get("license_files"))):
         for i, item in enumerate(_mappings(file.get("items"))):
             yield f"license_files[{f}].items[{i}]", item
+
+
+def _keys(project: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return _mappings(project.get("license_keys"))
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:

@@ -9,6 +9,7 @@ from licmeter.schemas.authorizations import AuthorizationEvent
 from licmeter.schemas.catalog import CatalogEvent, Organization
 from licmeter.schemas.counters import ItemCounters, OrganizationCounters
 from licmeter.schemas.reports import UsageReportEvent
+from licmeter.schemas.verdicts import VERDICT_TYPE, Verdict
 
 __all__ = ["json_schemas"]
 
@@ -18,7 +19,7 @@ _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 def json_schemas() -> dict[str, dict[str, Any]]:
     """Return the JSON Schema of each contract by name; the same contracts always give the same schemas.
 
-    Of breaches and usage alerts it is the schema of `data`. Blocks of `usage.attributed` are Arrow
+    Of breaches, usage alerts and verdicts it is the schema of `data`. Blocks of `usage.attributed` are Arrow
     (`schemas.attribution.SCHEMA`), and rejects are the original bytes.
     """
     contracts: dict[str, Any] = {
@@ -27,6 +28,7 @@ def json_schemas() -> dict[str, dict[str, Any]]:
         "license.catalog.v1": CatalogEvent,
         "license.breach.v1": Breach,
         "license.usage.alert.v1": UsageAlert,
+        VERDICT_TYPE: Verdict,
         "organization": Organization,
         "license.counters.item": ItemCounters,
         "license.counters.organization": OrganizationCounters,

@@ -9,26 +9,48 @@ import hashlib
 import hmac
 from typing import Final
 
-__all__ = ["hash_password", "verify_password"]
+__all__ = ["PASSWORD_CHARS_MAX", "SALT_BYTES", "hash_password", "password_mistake", "verify_password"]
 
-_LOG2_N, _R, _P = 14, 8, 1  # 16 MiB and some 50 ms
-_LOG2_N_MAX: Final = 17
-_R_MAX, _P_MAX = 16, 4
-_MEMORY_MAX: Final = 256 * 1024 * 1024
+PASSWORD_CHARS_MAX: Final = 256
+SALT_BYTES: Final = 16
 _HASH_BYTES: Final = 32
+_LOG2_N, _R, _P = 14, 8, 1  # 16 MiB and some 50 ms
+#: n × r × p that a document may ask for: 128 MiB and some 400 ms, the highest that is recommended (OWASP, 2023).
+_COST_MAX: Final = 2**20
+_LOG2_N_MAX: Final = 17
+#: scrypt takes 128 × n × r bytes; the rest is what OpenSSL takes beside.
+_MEMORY_MAX: Final = 128 * _COST_MAX + 1024 * 1024
+#: Above what 256 characters of a document can hold anyway.
+_STORED_CHARS_MAX: Final = 256
+
+
+def password_mistake(password: str) -> str | None:
+    """Say why a text cannot be a session password; None = it can. It travels in an HTTP header."""
+    if not 0 < len(password) <= PASSWORD_CHARS_MAX:
+        return f"a session password has 1 to {PASSWORD_CHARS_MAX} characters"
+    if not (password.isascii() and password.isprintable()):
+        return "a session password has printable ASCII characters only: HTTP headers carry no others reliably"
+    if password != password.strip():
+        return "a session password neither begins nor ends with a space: HTTP headers lose it"
+    return None
 
 
 def hash_password(password: str, salt: bytes) -> str:
-    """Return what the catalog keeps of a password; `salt` is 16 random bytes."""
+    """Return what the catalog keeps of a password; `salt` is `SALT_BYTES` random bytes."""
     digest = _scrypt(password, salt, _LOG2_N, _R, _P)
     return "$".join(("scrypt", str(_LOG2_N), str(_R), str(_P), _text(salt), _text(digest)))
 
 
 def verify_password(password: str, stored: str) -> bool:
-    """Tell whether a password is the one that is kept; what cannot be read, or costs too much, is nobody's."""
+    """Tell whether a password is the one that is kept; what cannot be read, or costs too much, is nobody's.
+
+    Two texts of the same length take the same time, whatever they have in common.
+    """
+    if len(stored) > _STORED_CHARS_MAX:
+        return False
     try:
         name, log2_n, r, p, salt, digest = stored.split("$")
-        cost = int(log2_n), int(r), int(p)
+        cost = _number(log2_n), _number(r), _number(p)
         expected = base64.b64decode(digest, validate=True)
         if name != "scrypt" or len(expected) != _HASH_BYTES or not _affordable(*cost):
             return False
@@ -38,8 +60,14 @@ def verify_password(password: str, stored: str) -> bool:
     return hmac.compare_digest(found, expected)
 
 
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("no number")
+    return int(text)
+
+
 def _affordable(log2_n: int, r: int, p: int) -> bool:
-    return 1 <= log2_n <= _LOG2_N_MAX and 1 <= r <= _R_MAX and 1 <= p <= _P_MAX
+    return 1 <= log2_n <= _LOG2_N_MAX and r >= 1 and p >= 1 and 2**log2_n * r * p <= _COST_MAX
 
 
 def _scrypt(password: str, salt: bytes, log2_n: int, r: int, p: int) -> bytes:

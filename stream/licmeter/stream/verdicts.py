@@ -1,6 +1,7 @@
 """From a decision on a request for leave to what `license.verdicts` says of it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from licmeter.metering.authorization import Authorization
 from licmeter.metering.authorizing import AuthDecision
@@ -8,6 +9,13 @@ from licmeter.schemas.outcomes import AuthOutcome
 from licmeter.schemas.verdicts import Verdict
 
 __all__ = ["verdict_of"]
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MS: Final = timedelta(milliseconds=1)
+#: What can be said as an instant. An item that ends in the last days of 9999 has its grace beyond it, and a recorded
+#: end may have been in another zone; such an event must not end the worker.
+_FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MS
+_LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MS
 
 
 def verdict_of(request: Authorization, decision: AuthDecision, partition: int, offset: int) -> Verdict:
@@ -32,4 +40,5 @@ def verdict_of(request: Authorization, decision: AuthDecision, partition: int, o
 
 
 def _instant(epoch_ms: int) -> datetime:
-    return datetime.fromtimestamp(epoch_ms / 1000, UTC)
+    """Return an instant, exact to the millisecond; outside the years 1 to 9999 the nearest one within."""
+    return _EPOCH + min(max(epoch_ms, _FIRST_MS), _LAST_MS) * _MS

@@ -2,8 +2,10 @@ import jsonschema
 import pytest
 
 from licmeter.schemas.export import json_schemas
+from licmeter.schemas.outcomes import AuthOutcome, RefusalCode
 from licmeter.schemas.reports import encode_event, parse_report
-from tests.support.build import catalog_record, item, organization, report
+from licmeter.schemas.verdicts import Verdict, verdict_event
+from tests.support.build import RECEIVED, catalog_record, item, organization, report
 
 SCHEMAS = json_schemas()
 
@@ -26,6 +28,27 @@ def test_good_events_fit_and_bad_ones_do_not() -> None:
         assert not validator.is_valid(decoded({**report(), **change}))
     catalog = jsonschema.Draft202012Validator(SCHEMAS["license.catalog.v1"])
     assert catalog.is_valid(decoded(catalog_record(organization(item())).value or b""))
+
+
+def test_a_verdict_fits_and_what_lacks_its_answer_does_not() -> None:
+    validator = jsonschema.Draft202012Validator(SCHEMAS["license.verdict.v1"])
+    verdict = Verdict(
+        organization_id="300417",
+        client_uuid="device-1",
+        auth_id="a1",
+        at=RECEIVED,
+        outcome=AuthOutcome.REFUSED,
+        code=RefusalCode.LIMIT_EXCEEDED,
+        code_number=120,
+        source_partition=0,
+        source_offset=7,
+    )
+    data = verdict_event(verdict)["data"]
+    assert validator.is_valid(data)
+    for change in ({"outcome": "perhaps"}, {"at": 5}, {"code": "nonsense"}, {"source_offset": "7"}):
+        assert not validator.is_valid(data | change)
+    for name in ("organization_id", "client_uuid", "auth_id", "at", "outcome", "source_partition", "source_offset"):
+        assert not validator.is_valid({key: value for key, value in data.items() if key != name})
 
 
 def test_the_cloudevents_sdk_reads_a_report() -> None:

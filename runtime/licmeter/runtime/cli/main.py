@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from licmeter.runtime.cli import demo, metering, sending, services, setup, stats
+from licmeter.runtime.cli import demo, keys, metering, sending, services, setup, spool, stats
 from licmeter.runtime.cli.output import errors
 from licmeter.runtime.errors import LicmeterError
 
@@ -22,7 +22,9 @@ app = typer.Typer(
 services.register(app)
 demo.register(app)
 setup.register(app)
+keys.register(app)
 sending.register(app)
+spool.register(app)
 stats.register(app)
 metering.register(app)
 

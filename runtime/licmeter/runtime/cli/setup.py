@@ -106,12 +106,12 @@ def license_list(
     as_json: JsonOption = False,
 ) -> None:
     """Show the current catalogs."""
-    from licmeter.runtime.licenses import current_documents
+    from licmeter.runtime.licenses import current_documents, public_document
 
     documents = asyncio.run(current_documents(load_settings()))
     chosen = [d for name, d in sorted(documents.items()) if organization in (None, name)]
     if as_json:
-        print_json([document.model_dump(mode="json") for document in chosen])
+        print_json([public_document(document) for document in chosen])
         return
     for document in chosen:
         rows = [
