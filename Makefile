@@ -23,7 +23,7 @@ check: lint types layers ## what can be seen without running anything
 
 test: check ## all checks and all tests, on real parts
 	@bash scripts/chromium.sh
-	$(BIN)/pytest
+	@bash scripts/run_tests.sh $(BIN)
 
 lint: install ## ruff: format and rules
 	$(BIN)/ruff format --check .
@@ -39,7 +39,7 @@ unit: install ## the tests that need nothing
 	$(BIN)/pytest tests/unit tests/contract tests/property
 
 integration: install ## the tests on the real broker and engine
-	$(BIN)/pytest tests/integration tests/e2e
+	$(BIN)/pytest tests/integration
 
 bench-stream: install ## events/s of the stream next to a stock Faust agent
 	$(BIN)/python -m benchmarks.bench_stream

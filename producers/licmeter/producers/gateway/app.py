@@ -169,5 +169,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 async def _on_failure(request: Request, error: Exception) -> Response:
     """Say that we failed, and nothing of how; the log has the traceback."""
-    _log.error("request_failed", request_id=request.scope["request_id"], exc_info=error)
-    return await _on_problem(request, Problem("the gateway failed; its log knows more under the request id"))
+    request_id = request.scope["request_id"]
+    _log.error("request_failed", request_id=request_id, exc_info=error)
+    answer = await _on_problem(request, Problem("the gateway failed; its log knows more under the request id"))
+    answer.headers["Request-Id"] = request_id  # this one is not sent by way of `_Accounting`
+    return answer
