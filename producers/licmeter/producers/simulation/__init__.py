@@ -8,7 +8,7 @@ fleet.ledger                             # what must come out
 from licmeter.producers.simulation.comparison import counter_differences
 from licmeter.producers.simulation.fleet import Emission, Fleet
 from licmeter.producers.simulation.kinds import NOBODY, Kind
-from licmeter.producers.simulation.ledger import ItemBook, Ledger, OrganizationRow
+from licmeter.producers.simulation.ledger import ItemBook, Ledger
 from licmeter.producers.simulation.presets import demo_scenario, load_scenario
 from licmeter.producers.simulation.scenario import (
     DEFAULT_MIX,
@@ -18,6 +18,7 @@ from licmeter.producers.simulation.scenario import (
     ProjectPlan,
     Scenario,
 )
+from licmeter.producers.simulation.tally import OrganizationRow, Tally
 
 __all__ = [
     "DEFAULT_MIX",
@@ -33,6 +34,7 @@ __all__ = [
     "OrganizationRow",
     "ProjectPlan",
     "Scenario",
+    "Tally",
     "counter_differences",
     "demo_scenario",
     "load_scenario",

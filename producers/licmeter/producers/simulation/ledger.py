@@ -5,16 +5,16 @@ reports of one organization keep that order on their way, the books hold whateve
 All items must be valid in all slots that are reported, and have no restriction but their modules.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
-from licmeter.producers.simulation.kinds import Kind
-from licmeter.schemas.catalog import LicenseItem, Organization, Project
-from licmeter.schemas.outcomes import ChargeWay, ItemState, Outcome, RejectReason
+from licmeter.producers.simulation.order import consumption_order
+from licmeter.producers.simulation.tally import Tally
+from licmeter.schemas.catalog import LicenseItem, Organization
+from licmeter.schemas.outcomes import ItemState, Outcome
 
-__all__ = ["ItemBook", "Ledger", "OrganizationRow"]
+__all__ = ["ItemBook", "Ledger"]
 
 _GRACE_PERCENT: Final = 5  # per scan and per page (domain, section 6)
 
@@ -45,6 +45,10 @@ class ItemBook:
             return ItemState.ACTIVE
         return ItemState.BLOCKED if self.used >= self.limit else ItemState.GRACE
 
+    def figures(self) -> dict[str, object]:
+        """Return what `license.counters` must say."""
+        return {name: getattr(self, name) for name in ("quota", "used", "in_quota", "in_grace", "over", "state")}
+
     def fill_quota(self, units: int) -> int:
         """Take what fits into the quota; return the rest."""
         taken = units if self.quota is None else min(units, max(0, self.quota - self.used))
@@ -59,43 +63,15 @@ class ItemBook:
         return units - taken
 
 
-class OrganizationRow(NamedTuple):
-    """An organization's records; `sent` was counted at the sender and is the sum of the others."""
-
-    organization_id: str
-    sent: int
-    charged: int
-    uncharged: int
-    duplicate: int
-    rejected: int
-
-
-class Ledger:
+class Ledger(Tally):
     """Books every record as it is made."""
 
     def __init__(self) -> None:
-        self.sent: Counter[str] = Counter()
-        self.outcomes: dict[str, Counter[Outcome]] = defaultdict(Counter)
-        self.reasons: dict[str, Counter[RejectReason]] = defaultdict(Counter)
-        self.kinds: Counter[Kind] = Counter()
-        #: By organization, project and feature; accepted reports only.
-        self.units: Counter[tuple[str, str, str]] = Counter()
+        super().__init__()
         #: By organization and item.
         self.items: dict[tuple[str, str], ItemBook] = {}
-        self.catalogs = 0
         self._order: dict[tuple[str, str], list[LicenseItem]] = {}
         self._takers: dict[tuple[str, str, str | None], list[ItemBook]] = {}
-
-    @property
-    def total_sent(self) -> int:
-        """All records sent but the catalogs."""
-        return self.sent.total()
-
-    def rows(self) -> Iterator[OrganizationRow]:
-        """Yield each organization's records; those that name no known one come last, under ""."""
-        for name in sorted(self.sent, key=lambda name: (not name, name)):
-            counts = self.outcomes[name]
-            yield OrganizationRow(name, self.sent[name], *(counts[outcome] for outcome in Outcome))
 
     def adopt(self, document: Organization) -> None:
         """Take a catalog document for granted from here on; what was charged stays."""
@@ -104,7 +80,7 @@ class Ledger:
         for item_id, item in document.items.items():
             self.items.setdefault((name, item_id), ItemBook(item.quota)).quota = item.quota
         for project in document.projects:
-            self._order[name, project.project_id] = _consumption_order(document, project)
+            self._order[name, project.project_id] = consumption_order(document, project)
         self._takers.clear()
 
     def accept(self, organization_id: str, project_id: str, counts: Mapping[str, int]) -> Outcome:
@@ -122,15 +98,6 @@ class Ledger:
         outcome = Outcome.CHARGED if charged else Outcome.UNCHARGED
         self.outcomes[organization_id][outcome] += 1
         return outcome
-
-    def repeat(self, organization_id: str) -> None:
-        """Book a report that was accepted before."""
-        self.outcomes[organization_id][Outcome.DUPLICATE] += 1
-
-    def refuse(self, organization_id: str, reason: RejectReason) -> None:
-        """Book a record that must be rejected."""
-        self.outcomes[organization_id][Outcome.REJECTED] += 1
-        self.reasons[organization_id][reason] += 1
 
     def _takers_of(self, organization_id: str, project_id: str, feature: str | None) -> list[ItemBook]:
         wanted = (organization_id, project_id, feature)
@@ -156,20 +123,3 @@ def _charge(units: int, takers: list[ItemBook]) -> bool:
         units = item.fill_grace(units)
     takers[-1].over += units
     return True
-
-
-def _consumption_order(document: Organization, project: Project) -> list[LicenseItem]:
-    """Sort a project's items: those named in `usage_order`, then by expiry, breadth, kind, size and id (7.2)."""
-    named = {item_id: place for place, item_id in enumerate(project.usage_order or ())}
-
-    def place(item: LicenseItem) -> tuple[object, ...]:
-        return (
-            named.get(item.item_id, len(named)),
-            item.expires_at,
-            len(item.modules) if item.modules else float("inf"),
-            item.charge_way is not ChargeWay.PER_PAGE,
-            float("-inf") if item.quota is None else -item.quota,
-            item.item_id,
-        )
-
-    return sorted((document.items[item_id] for item_id in project.item_ids), key=place)

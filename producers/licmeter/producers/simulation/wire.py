@@ -17,6 +17,7 @@ __all__ = [
     "HEAD",
     "Counts",
     "device_middle",
+    "device_tail",
     "encode_counts",
     "instant_bytes",
     "multiple_counts",
@@ -82,9 +83,14 @@ def instant_bytes(epoch_s: float) -> bytes:
     return datetime.fromtimestamp(epoch_s, UTC).isoformat().replace("+00:00", "Z").encode()
 
 
-def report_tail(sent_s: float, attempt: int) -> bytes:
+def device_tail(fields: Mapping[str, object], sent_s: float | None, attempt: int) -> bytes:
     """Encode what stands behind the counts. `sent_at` and `attempt` are no content: a repetition may differ."""
-    return b',"product":"barcode-reader","version":"11","sent_at":"%b","attempt":%d}}' % (
-        instant_bytes(sent_s),
-        attempt,
-    )
+    told = {name: value for name, value in fields.items() if value is not None}
+    if sent_s is not None:
+        told["sent_at"] = instant_bytes(sent_s).decode()
+    return b",%b}" % encode_counts({**told, "attempt": attempt})[1:]
+
+
+def report_tail(sent_s: float, attempt: int) -> bytes:
+    """Encode the tail of a usual device."""
+    return device_tail({"product": "barcode-reader", "version": "11"}, sent_s, attempt)

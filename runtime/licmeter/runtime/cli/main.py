@@ -6,7 +6,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from licmeter.runtime.cli import demo, keys, metering, sending, services, setup, spool, stats
+from licmeter.runtime.cli import demo, keys, metering, sending, services, setup, simulating, spool, stats
 from licmeter.runtime.cli.output import errors
 from licmeter.runtime.errors import LicmeterError
 
@@ -25,6 +25,7 @@ setup.register(app)
 keys.register(app)
 sending.register(app)
 spool.register(app)
+simulating.register(app)
 stats.register(app)
 metering.register(app)
 
