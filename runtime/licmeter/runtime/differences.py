@@ -78,11 +78,11 @@ def _compare(kind: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> 
 def _compare_keys(
     before: Mapping[tuple[str, str], LicenseKey], after: Mapping[tuple[str, str], LicenseKey]
 ) -> Iterator[str]:
-    for project_id, key_id in before:
-        if (project_id, key_id) not in after:
-            yield f"- license key {key_id} of project {project_id}"
-    for (project_id, key_id), key in after.items():
-        known, name = before.get((project_id, key_id)), f"license key {key_id} of project {project_id}"
+    for place, key in before.items():
+        if place not in after:
+            yield f"- {_key_name(key, place[0])}"
+    for place, key in after.items():
+        known, name = before.get(place), _key_name(key, place[0])
         if known is None:
             yield f"+ {name}: {_stated(_key_fields(key))}"
         elif known != key:
@@ -104,6 +104,11 @@ def _stated(fields: Mapping[str, Any]) -> str:
 
 def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {old[name]} → {new[name]}" for name in new if old[name] != new[name])
+
+
+def _key_name(key: LicenseKey, project_id: str) -> str:
+    label = f" ({key.label})" if key.label else ""
+    return f"license key {key.key_id}{label} of project {project_id}"
 
 
 def _key_fields(key: LicenseKey) -> dict[str, Any]:

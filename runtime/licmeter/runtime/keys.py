@@ -96,6 +96,8 @@ def owner_of(documents: Mapping[str, Organization], project_id: str) -> Organiza
     if not _PROJECT_ID.fullmatch(project_id):
         # Not repeated: it may be a license key in the wrong place.
         raise UsageError("no project id: its form is {organization id}-{name}, such as 300417-kiosk")
+    if not documents:
+        raise UsageError("no license was applied yet", hint="`licmeter license apply FILE.yaml` makes projects known")
     for document in documents.values():
         if any(project.project_id == project_id for project in document.projects):
             return document
@@ -150,10 +152,10 @@ def rotate_key(project: Project, key_id: str, new: LicenseKey, *, old_ends_at: d
 
 
 def revoke_key(project: Project, key_id: str, now: datetime) -> Project:
-    """Return the project with a key that opens nothing from now on; one that was revoked before stays as it is."""
+    """Return the project with a key that opens nothing from now on; raises `UsageError` when it was revoked before."""
     key = _find(project, key_id)
     if key.revoked_at is not None and key.revoked_at <= now:
-        return project
+        raise UsageError(f"key {key_id} of project {project.project_id} was revoked on {key.revoked_at:%Y-%m-%d}")
     return _replace(project, key, revoked_at=now)
 
 

@@ -68,7 +68,8 @@ def test_a_key_that_opens_nothing_is_not_rotated(fields: dict[str, Any], word: s
 def test_a_key_is_revoked_once() -> None:
     revoked = keys.revoke_key(project(key(1), key(2)), key(1).key_id, NOW)
     assert [each.revoked_at for each in revoked.license_keys] == [NOW, None]
-    assert keys.revoke_key(revoked, key(1).key_id, NOW + DAY) is revoked
+    with pytest.raises(UsageError, match=f"key {key(1).key_id} of project {PROJECT} was revoked on 2031-03-08"):
+        keys.revoke_key(revoked, key(1).key_id, NOW + DAY)
 
 
 def test_a_revocation_that_is_to_come_is_brought_forward() -> None:
@@ -155,6 +156,8 @@ def test_projects_are_found_by_their_id() -> None:
     assert keys.owner_of({ORGANIZATION: document}, PROJECT) is document
     with pytest.raises(UsageError, match="1-x is not in the catalog"):
         keys.owner_of({ORGANIZATION: document}, "1-x")
+    with pytest.raises(UsageError, match="no license was applied yet"):
+        keys.owner_of({}, PROJECT)
 
 
 def test_a_session_password_is_set_and_removed() -> None:
@@ -220,7 +223,7 @@ def test_a_key_that_moves_to_another_project_must_leave_the_first() -> None:
     assert key().secret_sha256 not in caught.value.message
 
 
-NAME = f"license key {key().key_id} of project {PROJECT}"
+NAME = f"license key {key().key_id} (shop) of project {PROJECT}"
 ROTATED = rotate(only(current()), key())
 CASES = {
     "new organization": (None, current(), f"+ {NAME}: label shop"),

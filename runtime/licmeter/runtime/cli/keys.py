@@ -96,10 +96,7 @@ def revoke(project: ProjectArgument, key_id: KeyArgument, dry_run: DryRun = Fals
 
     now, revoked_id = datetime.now(UTC), key_id_of(key_id)
     change = _change(project, lambda found: revoke_key(found, revoked_id, now), dry_run=dry_run)
-    if change.before == change.after:
-        words = f"{revoked_id} was revoked before"
-    else:
-        words = f"{revoked_id} would be revoked" if dry_run else f"{revoked_id} is revoked"
+    words = f"{revoked_id} would be revoked" if dry_run else f"{revoked_id} is revoked"
     require_current(change)
     errors.print(f"{words}; project {project}", highlight=False, markup=False)
 

@@ -123,7 +123,7 @@ def _show(done: "Exported", file: Path, *, removed: bool) -> None:
         words = "the spool holds no reports; no file was written"
     out.print(words, highlight=False, markup=False, soft_wrap=True)
     notices = list(done.notices)
-    if done.dropped.reports:
+    if done.dropped.reports or done.dropped.units:
         lost = f"{done.dropped.reports:,} reports with {done.dropped.units:,} units"
         notices.append(f"{lost} were dropped before, as too old or too many")
     if done.running:
