@@ -3,8 +3,7 @@
 python client_program.py URL KEY SPOOL LEDGER STOP [KILL_AT_LINE]
 
 It records until the file STOP is there, and delivers the rest then. The ledger is a mapped file of two numbers: units
-about to be recorded, and units recorded. With KILL_AT_LINE the process kills itself when that many lines of the SDK have
-run.
+about to be recorded, and units recorded. With KILL_AT_LINE the process kills itself when so many lines of the SDK ran.
 """
 
 import mmap

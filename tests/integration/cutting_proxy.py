@@ -7,6 +7,8 @@ from random import Random
 from types import TracebackType
 from typing import Self
 
+END_TIMEOUT_S = 5.0
+
 
 class CuttingProxy:
     """Runs in a thread. `cut_share` of the answers never arrive; `cuts` counts them."""
@@ -41,8 +43,7 @@ class CuttingProxy:
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()
-        server.close()
-        self._loop.run_until_complete(_cancel_all())
+        self._loop.run_until_complete(_end(server))
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -63,11 +64,16 @@ class CuttingProxy:
                 back.close()
 
 
-async def _cancel_all() -> None:
+async def _end(server: asyncio.Server) -> None:
+    """Let connections end by themselves: their clients and the gateway have gone, or a moment later are gone."""
+    server.close()
     connections = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in connections:
-        task.cancel()
-    await asyncio.gather(*connections, return_exceptions=True)
+    if connections:
+        _, pending = await asyncio.wait(connections, timeout=END_TIMEOUT_S)
+        for task in pending:
+            task.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
+    await asyncio.sleep(0)  # transports close in the next turn
 
 
 async def _message(reader: asyncio.StreamReader) -> bytes:

@@ -37,11 +37,14 @@ class AuthorizationUnavailable(Exception):  # noqa: N818 - it is no error of the
 class TransportError(Exception):
     """Reports could not be delivered, or it is not known; they stay. `retry_after_s` is what the server asks for.
 
-    `too_large`: the server wants smaller batches.
+    `too_large`: the server wants smaller batches. `forbidden`: it knows who asks, and says no.
     """
 
-    def __init__(self, message: str, *, retry_after_s: float | None = None, too_large: bool = False) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: float | None = None, too_large: bool = False, forbidden: bool = False
+    ) -> None:
         super().__init__(message)
+        self.forbidden = forbidden
         self.retry_after_s = retry_after_s
         self.too_large = too_large
 
@@ -57,5 +60,10 @@ class Delivery:
 
 
 def item_states(entries: Any) -> list[ItemState]:
-    """Read the items of an answer."""
-    return [ItemState(entry["item_id"], entry["state"], entry.get("percent")) for entry in entries or ()]
+    """Read the items of an answer, those that can be read."""
+    found = []
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and isinstance(entry.get("item_id"), str) and isinstance(entry.get("state"), str):
+            percent = entry.get("percent")
+            found.append(ItemState(entry["item_id"], entry["state"], None if percent is None else str(percent)))
+    return found

@@ -2,27 +2,28 @@
 
 import contextlib
 import logging
-import os
 import sqlite3
 import threading
 import time
 import uuid
-import weakref
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from licmeter.producers.client.answers import ItemState
 from licmeter.producers.client.folder import Folder
+from licmeter.producers.client.forking import watch
 from licmeter.producers.client.options import ClientOptions
 from licmeter.producers.client.recorder import SLOT_SECONDS, Recorder
 from licmeter.producers.client.spool import DAY_S
-from licmeter.producers.client.tally import FileTally, MemoryTally, Tally
+from licmeter.producers.client.tally import SLOT_MAX, FileTally, MemoryTally, Tally
 
 __all__ = ["Core", "Stats"]
 
 _log: Final = logging.getLogger("licmeter.client")
+#: Later than any slot.
+ALL_SLOTS: Final = 2**62
 
 
 @dataclass(slots=True)
@@ -58,7 +59,7 @@ class Core:
         self._done: deque[Tally] = deque()
         self.recorder = Recorder(self._memory(), self._memory, clock, self._on_misuse)
         self.recorder.set_instances(options.instances)
-        _CORES.add(self)
+        watch(self)
 
     def _memory(self) -> MemoryTally:
         return MemoryTally(self.options.attributes)
@@ -66,14 +67,22 @@ class Core:
     def open(self) -> None:
         """Open the folder, take in what dead processes left, and go on in a tally of our own."""
         with self._lock:
-            if self.folder is not None:
+            if self.folder is not None and not self.closed:
                 return
-            self.folder = Folder(self.options.folder, self.options.attributes, self.say)
+            self.closed = False
+            if self.folder is None:
+                self.folder = Folder(self.options.folder, self.options.attributes, self.say)
             self.stats.in_memory = self.folder.in_memory
-            if not self.client_uuid:
-                self.client_uuid = self.folder.spool.remembered("client_uuid", lambda: str(uuid.uuid4()))
-            self.folder.adopt()
+            self._swap(self.folder, self._fresh(self.folder))
             self.collect()
+            self._have_spare(self.folder)
+
+    def identify(self) -> str:
+        """Return the identity of this device, which the spool keeps. Raises `sqlite3.Error`."""
+        if not self.client_uuid:
+            assert self.folder is not None
+            self.client_uuid = self.folder.spool.remembered("client_uuid", lambda: str(uuid.uuid4()))
+        return self.client_uuid
 
     def say(self, event: str, what: str) -> None:
         """Log something, each kind once: an application's log is not ours."""
@@ -86,56 +95,115 @@ class Core:
 
     def tick(self) -> None:
         """Make what was recorded survive a power cut, and have a tally at hand for when this one is full."""
+        self.recorder.say_misuse()
         with self._lock:
             recorder, folder = self.recorder, self.folder
-            if folder is None:
+            if folder is None or self.closed:
                 return
             tally = recorder.tally
             if recorder.dirty and isinstance(tally, FileTally):
                 recorder.dirty = False
-                with contextlib.suppress(OSError, ValueError):
+                try:
                     tally.sync()
-            if recorder.spare is None:
-                recorder.spare = folder.new_tally()
-            if recorder.full:
+                except OSError:
+                    recorder.dirty = True
+            self._have_spare(folder)
+            if isinstance(tally, MemoryTally) and recorder.spare is not None:
+                self._swap(folder, self._fresh(folder))  # from now on it survives the process
+            elif recorder.full:
                 self._swap(folder)
 
-    def collect(self, *, all_slots: bool = False) -> None:
+    def _have_spare(self, folder: Folder) -> None:
+        if self.recorder.spare is None and not folder.in_memory:
+            fresh = folder.new_tally()
+            # One in memory needs no IO, so that it is made when it is needed; a file may be had the next time.
+            self.recorder.spare = fresh if isinstance(fresh, FileTally) else None
+
+    def collect(self, *, all_slots: bool = False) -> bool:
         """Bring what was recorded into the spool, make reports of slots that are over, and keep the bounds.
 
-        What the disk refuses stays where it is, for the next time.
+        What the disk refuses stays where it is, for the next time; tell whether it refused nothing.
         """
+        self.recorder.say_misuse()
         with self._lock:
             folder = self.folder
             if folder is None:
-                return
-            self._swap(folder)
-            now = self.clock()
+                return not self.recorder.holds_any
+            folder.adopt()
+            self._drain(folder)
+            if self.recorder.holds_any:
+                self._swap(folder)
             try:
-                before = 2**62 if all_slots else int(now // SLOT_SECONDS) * SLOT_SECONDS
-                folder.spool.close_slots(self.client_uuid, before)
-                gone = folder.spool.enforce(
-                    oldest_slot=int(now - self.options.spool_days_max * DAY_S - SLOT_SECONDS),
-                    bytes_max=self.options.spool_bytes_max,
-                )
+                self._close_slots(folder, all_slots=all_slots)
             except sqlite3.Error as error:
+                self.failed(error)
+                return False
+            return not self._done
+
+    def failed(self, error: sqlite3.Error) -> None:
+        """Say that the spool failed, and replace it when it is broken for good."""
+        with self._lock:
+            if self.folder is None or not self.folder.mend(error):
                 self.say("spool_failed", str(error))
                 return
-            if gone.reports:
-                self.stats.dropped_reports += gone.reports
-                self.stats.dropped_units += gone.units
-                self.say("reports_dropped", f"{gone.reports} reports with {gone.units} units: too old, or too many")
+            if self.client_uuid and not self.options.client_uuid:
+                with contextlib.suppress(sqlite3.Error):
+                    self.folder.spool.remembered("client_uuid", lambda: self.client_uuid)
 
-    def _swap(self, folder: Folder) -> None:
-        spare, self.recorder.spare = self.recorder.spare, None
-        self._done += self.recorder.swap(spare or folder.new_tally())
+    def _close_slots(self, folder: Folder, *, all_slots: bool) -> None:
+        now = self.now()
+        before = ALL_SLOTS if all_slots else int(now // SLOT_SECONDS) * SLOT_SECONDS
+        folder.spool.close_slots(self.identify(), before)
+        if folder.spool.unusable:
+            self.say("counts_unusable", f"of {folder.spool.unusable} slots: no report can be made of them")
+        gone = folder.spool.enforce(
+            oldest_slot=max(0, int(now - self.options.spool_days_max * DAY_S - SLOT_SECONDS)),
+            bytes_max=self.options.spool_bytes_max,
+        )
+        if gone.reports or gone.units:
+            self.stats.dropped_reports += gone.reports
+            self.stats.dropped_units += gone.units
+            self.say("reports_dropped", f"{gone.reports} reports with {gone.units} units: too old, or too many")
+
+    def now(self) -> float:
+        """Return the time; ours, where the application's clock does not tell any."""
+        try:
+            now = self.clock()
+            if 0 <= now <= SLOT_MAX:
+                return now
+        except Exception as error:
+            self.say("clock_failed", type(error).__name__)
+        return time.time()
+
+    def _swap(self, folder: Folder, fresh: Tally | None = None) -> None:
+        """Go on in another tally, and take the one so far in; not while earlier ones wait for the disk."""
+        if not self._drain(folder) and fresh is None:
+            return
+        fresh = fresh or self._fresh(folder)
+        done = self.recorder.swap(fresh)
+        if done is None:  # the next time, then
+            if isinstance(fresh, FileTally):
+                self._done.append(fresh)
+            return
+        self._done += done
+        self._drain(folder)
+
+    def _fresh(self, folder: Folder) -> Tally:
+        # Once the client is closed no file is left behind: what is recorded then waits in memory for the last `rest`.
+        return self.recorder.take_spare() or (self._memory() if self.closed else folder.new_tally())
+
+    def _drain(self, folder: Folder) -> bool:
         while self._done:
             try:
                 folder.take_in(self._done[0])
-            except (sqlite3.Error, OSError) as error:
-                self.say("spool_failed", str(error))
-                return
+            except sqlite3.Error as error:
+                self.failed(error)
+                return False
+            except OSError as error:
+                self.say("tally_kept", str(error))
+                return False
             self._done.popleft()
+        return True
 
     def snapshot(self) -> Stats:
         """Return the figures as they stand."""
@@ -144,25 +212,27 @@ class Core:
         return self.stats
 
     def rest(self) -> None:
-        """Bring everything into the spool, as far as that goes; at the end of the process."""
+        """Bring everything into the spool, as far as that goes; at the end of a client, and of its process."""
         with self._lock:
-            if self.folder is None or self.closed:
+            if self.folder is None and self.recorder.holds_any:
+                self.open()  # a client that was made, and never started
+            if self.folder is None or (self.closed and not self.recorder.holds_any and not self._done):
                 return
             self.closed = True
+            spare = self.recorder.take_spare()
+            if isinstance(spare, FileTally):
+                self._done.append(spare)
+            self._swap(self.folder, self._memory())
             self.collect(all_slots=True)
-            self._discard_files()
+            self._say_what_ends(self.folder)
 
-    def _discard_files(self) -> None:
-        """Remove tallies that hold nothing."""
-        assert self.folder is not None
-        empty = [self.recorder.tally, self.recorder.spare]
-        self.recorder.spare = None
-        self._done += self.recorder.swap(self._memory())
-        for tally in empty:
-            if isinstance(tally, FileTally):
-                with contextlib.suppress(sqlite3.Error, OSError):
-                    self.folder.take_in(tally)
-        self._done.clear()
+    def _say_what_ends(self, folder: Folder) -> None:
+        if not folder.in_memory:
+            return
+        with contextlib.suppress(sqlite3.Error):
+            found = folder.spool.status()
+            if found["reports"]:
+                self.say("reports_end", f"{found['reports']} reports, {found['units']} units: there is no spool")
 
     def before_fork(self) -> None:
         """Wait until nothing is half done, so that the child sees whole things."""
@@ -183,35 +253,13 @@ class Core:
         self.stats = Stats()
         inherited = [self.recorder.tally, self.recorder.spare, *self.recorder.full, *self._done]
         self._done.clear()
-        if self.folder is None:
-            self.recorder.after_fork(self._memory())
-            return
-        self.folder = self.folder.for_child()
-        self.recorder.after_fork(self.folder.new_tally())
+        fresh: Tally = self._memory()
+        if self.folder is not None:
+            self.folder = self.folder.for_child()
+            self.stats.in_memory = self.folder.in_memory
+            if not self.closed:
+                fresh = self.folder.new_tally()
+        self.recorder.after_fork(fresh)
         for tally in inherited:
             if isinstance(tally, FileTally):
                 tally.close()  # our copy of it: the lock must end with the parent
-
-
-_CORES: "weakref.WeakSet[Core]" = weakref.WeakSet()
-_forking: list[Core] = []
-
-
-def _before_fork() -> None:
-    _forking[:] = list(_CORES)
-    for core in _forking:
-        core.before_fork()
-
-
-def _after(what: Callable[[Core], Any]) -> None:
-    for core in reversed(_forking):
-        what(core)
-    _forking.clear()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=lambda: _after(Core.after_fork_in_parent),
-        after_in_child=lambda: _after(Core.after_fork_in_child),
-    )

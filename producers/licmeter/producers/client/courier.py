@@ -5,9 +5,10 @@ import contextlib
 import json
 import random
 import sqlite3
+import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -17,9 +18,10 @@ from licmeter.producers.client.http import HttpTransport
 from licmeter.producers.client.kafka import KafkaTransport
 from licmeter.producers.client.options import ClientOptions
 from licmeter.producers.client.spool import Dropped, Pending
+from licmeter.producers.client.threads import in_thread, to_its_end
 from licmeter.schemas.reports import encode_event
 
-__all__ = ["Courier", "Transport"]
+__all__ = ["Courier", "Transport", "transport_of"]
 
 #: How often what was recorded is made to survive a power cut.
 TICK_S: Final = 1.0
@@ -29,6 +31,8 @@ BYTES_MAX: Final = 1024 * 1024
 #: Retrying in the session: from a second or so to a submission cycle, with full jitter.
 BACKOFF_MIN_S: Final = 1.0
 BACKOFF_MAX_S: Final = 180.0
+#: Enough for the longest wait; a number that doubles without end is one day too large for a float.
+DOUBLINGS_MAX: Final = 10
 
 
 class Transport(Protocol):
@@ -60,21 +64,32 @@ class Courier:
         self._not_before = 0.0
 
     async def run(self) -> None:
-        """Send what is left from earlier, then what is new once in a submission cycle (domain, L2)."""
+        """Send what is left from earlier, then what is new once in a submission cycle (domain, L2).
+
+        Ends by cancellation only: whatever else happens is said, and the next cycle comes.
+        """
         interval_s = self._core.options.submit_interval_s
         await self.submit()
         next_s = time.monotonic() + interval_s
         while True:
             await asyncio.sleep(min(TICK_S, interval_s))
-            await asyncio.to_thread(self._core.tick)
             now_s = time.monotonic()
-            if now_s >= next_s:
+            due = now_s >= next_s
+            if due:
                 next_s = now_s + interval_s
-                await asyncio.to_thread(self._core.collect)
-                if now_s >= self._not_before:
-                    await self.submit()
-            elif self._core.options.retry_in_session and self._failures and now_s >= self._not_before:
-                await self.submit(again=True)
+            try:
+                await self._cycle(due, now_s >= self._not_before)
+            except Exception as error:
+                self._unexpected(error)
+
+    async def _cycle(self, due: bool, may_send: bool) -> None:
+        await in_thread(self._core.tick)
+        if due:
+            await in_thread(self._core.collect)
+            if may_send:
+                await self.submit()
+        elif self._core.options.retry_in_session and self._failures and may_send:
+            await self.submit(again=True)
 
     async def submit(self, *, again: bool = False) -> bool:
         """Send what waits and was not tried in this session; `again`: also what was. Tell whether all went."""
@@ -82,16 +97,36 @@ class Courier:
             if again or self._core.options.retry_in_session:
                 self._core.session = uuid.uuid4().hex
             try:
-                while batch := await asyncio.to_thread(self._next_batch):
-                    await self._deliver(batch)
+                kept = await self._send_all()
             except TransportError as error:
                 self._failed(error)
                 return False
             except sqlite3.Error as error:
-                self._core.say("spool_failed", str(error))
+                await in_thread(self._core.failed, error)
+                return False
+            except Exception as error:
+                self._unexpected(error)
+                self._failed(TransportError(f"{type(error).__name__}: {error}"))
                 return False
             self._failures = 0
-            return True
+            return not kept
+
+    async def _send_all(self) -> int:
+        """Send each report once; return how many the server wants later.
+
+        In their order, and never back: another process on the spool may mark what we have just tried as its own try,
+        and two that take each other's reports for new would never end.
+        """
+        kept, last = 0, None
+        while batch := await in_thread(self._next_batch, last):
+            last = batch[-1]
+            kept += await self._deliver(batch)
+        return kept
+
+    def _unexpected(self, error: Exception) -> None:
+        """Say what nobody thought of. At the end of the interpreter nothing works any more, and that is no news."""
+        if not sys.is_finalizing():
+            self._core.say("background_failed", f"{type(error).__name__}: {error}; it goes on")
 
     def _failed(self, error: TransportError) -> None:
         core = self._core
@@ -99,52 +134,73 @@ class Courier:
         core.stats.last_failure = str(error)
         core.say("delivery_failed", f"{error}; reports are kept and sent again")
         self._failures += 1
-        wait_s = random.uniform(0, min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2**self._failures))  # noqa: S311
+        longest_s = min(BACKOFF_MAX_S, BACKOFF_MIN_S * 2 ** min(self._failures, DOUBLINGS_MAX))
+        wait_s = random.uniform(0, longest_s)  # noqa: S311
         self._not_before = time.monotonic() + max(wait_s, error.retry_after_s or 0.0)
 
-    def _next_batch(self) -> list[Pending]:
+    def _next_batch(self, last: Pending | None) -> list[Pending]:
         folder = self._core.folder
         assert folder is not None
-        batch = folder.spool.pending(EVENTS_MAX, BYTES_MAX, not_in_session=self._core.session)
-        folder.spool.attempted(batch, self._core.session)
-        return batch
+        while batch := folder.spool.pending(EVENTS_MAX, BYTES_MAX, not_in_session=self._core.session, after=last):
+            folder.spool.attempted(batch, self._core.session)
+            last = batch[-1]
+            unreadable = [report.report_id for report in batch if not _is_event(report.event)]
+            if unreadable:
+                # Of a broken disk; the others must not wait for it.
+                folder.spool.settle(unreadable)
+                self._count_rejected(["unreadable"] * len(unreadable))
+            if len(unreadable) < len(batch):
+                return [report for report in batch if report.report_id not in unreadable]
+        return []
 
-    async def _deliver(self, batch: list[Pending]) -> None:
+    async def _deliver(self, batch: list[Pending]) -> int:
+        """Send a batch, in parts if it is too large; return how many reports the server wants later."""
         folder = self._core.folder
         assert folder is not None
-        dropped = await asyncio.to_thread(folder.spool.dropped)
+        dropped = await in_thread(folder.spool.dropped)
+        now = self._core.now()
         try:
             delivery = await self._transport.deliver(
                 [report.report_id for report in batch],
-                [_event(report, dropped if not number else Dropped()) for number, report in enumerate(batch)],
+                [_event(report, now, dropped if not number else Dropped()) for number, report in enumerate(batch)],
             )
         except TransportError as error:
-            if not error.too_large or len(batch) == 1:
+            if not error.too_large:
                 raise
-            half = len(batch) // 2
-            await self._deliver(batch[:half])
-            await self._deliver(batch[half:])
-            return
-        await asyncio.to_thread(self._settle, batch, delivery, dropped)
+            if len(batch) == 1:
+                # It alone; those behind it must not wait for it.
+                delivery = Delivery(later={batch[0].report_id: "too_large"})
+            else:
+                half = len(batch) // 2
+                return await self._deliver(batch[:half]) + await self._deliver(batch[half:])
+        # To its end, also when we are cancelled: what the server has confirmed need not go again.
+        await to_its_end(self._settle, batch, delivery, dropped)
+        return len(delivery.later)
 
     def _settle(self, batch: list[Pending], delivery: Delivery, dropped: Dropped) -> None:
         core = self._core
         assert core.folder is not None
-        said = dropped if dropped.reports and batch[0].report_id in delivery.confirmed else None
+        said = dropped if dropped != Dropped() and batch[0].report_id in delivery.confirmed else None
         core.folder.spool.settle([*delivery.confirmed, *delivery.rejected], said)
         core.items.update({item.item_id: item for item in delivery.items})
         core.stats.confirmed_reports += len(delivery.confirmed)
-        for reason in delivery.rejected.values():
-            core.stats.rejected[reason] = core.stats.rejected.get(reason, 0) + 1
-            core.say(f"report_rejected ({reason})", "it was dropped: sending it again cannot succeed")
+        self._count_rejected(delivery.rejected.values())
         for reason in delivery.later.values():
             core.say(f"report_kept ({reason})", "it is tried again later; is this device's clock right?")
+
+    def _count_rejected(self, reasons: Iterable[str]) -> None:
+        for reason in reasons:
+            rejected = self._core.stats.rejected
+            rejected[reason] = rejected.get(reason, 0) + 1
+            self._core.say(f"report_rejected ({reason})", "it was dropped: sending it again cannot succeed")
 
     async def authorize(self, request: dict[str, object]) -> Authorization:
         """Ask for leave, twice if need be: the same request, so it counts once."""
         try:
             return await self._transport.authorize(request)
         except TransportError as error:
+            if error.forbidden:
+                raise
             if error.retry_after_s is not None:
                 await asyncio.sleep(min(error.retry_after_s, self._core.options.exit_timeout_s))
             return await self._transport.authorize(request)
@@ -155,10 +211,18 @@ class Courier:
             await self._transport.close()
 
 
-def _event(report: Pending, dropped: Dropped) -> bytes:
+def _is_event(text: bytes) -> bool:
+    try:
+        event = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(event, dict) and isinstance(event.get("data"), dict)
+
+
+def _event(report: Pending, now: float, dropped: Dropped) -> bytes:
     """Return the event of an attempt."""
     event = json.loads(report.event)
-    event["data"] |= {"sent_at": datetime.now(UTC), "attempt": report.attempt + 1}
-    if dropped.reports:
+    event["data"] |= {"sent_at": datetime.fromtimestamp(now, UTC), "attempt": report.attempt + 1}
+    if dropped != Dropped():
         event["data"] |= {"dropped_reports": dropped.reports, "dropped_units": dropped.units}
     return encode_event(event)

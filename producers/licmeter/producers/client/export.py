@@ -86,7 +86,12 @@ def export_spool(
     try:
         opened.adopt()
         _close_slots(spool, client_uuid)
-        waiting, dropped = spool.pending(_ALL, _ALL), spool.dropped()
+        if left := spool.status()["units_of_open_slots"]:
+            notices.append(f"{left:,} units stay in the spool: no report can be made of their counts")
+        everything, dropped = spool.pending(_ALL, _ALL), spool.dropped()
+        waiting = [report for report in everything if _read(report)]
+        if len(waiting) < len(everything):
+            notices.append(f"{len(everything) - len(waiting):,} reports cannot be read; they stay in the spool")
         # What was dropped is said once: in what leaves the spool.
         said = dropped if remove else Dropped()
         events = _events(waiting, project_id, said)
@@ -103,7 +108,7 @@ def export_spool(
 def spool_status(folder: Path) -> SpoolStatus:
     """Return what a spool folder holds, and change nothing. Raises `SpoolError`."""
     _require_spool(folder)
-    before = {path: _units(path) for path in folder.glob(_TALLIES)}
+    before = {path: _tally(path) for path in folder.glob(_TALLIES)}
     found: dict[str, Any] = {}
     if (folder / DATABASE).exists():
         try:
@@ -111,15 +116,15 @@ def spool_status(folder: Path) -> SpoolStatus:
         except sqlite3.Error as error:
             raise SpoolError(f"{folder / DATABASE}: {error}") from error
     # A tally that was taken into the spool meanwhile is gone, and its units are in `found`.
-    tallies = [units for path, units in before.items() if path.exists()]
+    tallies = [tally for path, tally in before.items() if path.exists()]
     return SpoolStatus(
         reports=found.get("reports", 0),
         units=found.get("units", 0),
         bytes=found.get("bytes", 0),
         oldest_slot=found.get("oldest_slot"),
-        open_units=found.get("units_of_open_slots", 0) + sum(units or 0 for units in tallies),
+        open_units=found.get("units_of_open_slots", 0) + sum(units for units, _ in tallies),
         tallies=len(tallies),
-        unreadable=sum(units is None for units in tallies) + len(list(folder.glob("*.unreadable*"))),
+        unreadable=sum(not whole for _, whole in tallies) + len(list(folder.glob("*.unreadable*"))),
         dropped=Dropped(found.get("dropped_reports", 0), found.get("dropped_units", 0)),
     )
 
@@ -194,27 +199,40 @@ def _close_slots(spool: Spool, client_uuid: str | None) -> None:
 
 def _device(spool: Spool) -> str | None:
     """Return the identity of the device: a client that was given one does not keep it, but its reports have it."""
-    sources = {str(json.loads(report.event)["source"]) for report in spool.pending(_ALL, _ALL)}
+    sources = {str(event["source"]) for report in spool.pending(_ALL, _ALL) if (event := _read(report))}
     return sources.pop() if len(sources) == 1 else spool.recall("client_uuid")
 
 
+def _read(report: Pending) -> dict[str, Any] | None:
+    """Return the event of a report; None = a broken disk changed it."""
+    try:
+        event = json.loads(report.event)
+    except ValueError:
+        return None
+    whole = isinstance(event, dict) and event.get("id") == report.report_id and isinstance(event.get("data"), dict)
+    return event if whole and "source" in event else None
+
+
 def _events(waiting: Sequence[Pending], project_id: str | None, said: Dropped) -> list[bytes]:
-    events = [json.loads(report.event) for report in waiting]
+    events = [event for report in waiting if (event := _read(report))]
     unowned = [event for event in events if event.get("subject") is None and event.get("organizationid") is None]
     if unowned and project_id is None:
         raise NoOwnerError(len(unowned))
     for event in unowned:
         event["subject"] = project_id
-    if events and said.reports:
+    if events and (said.reports or said.units):
         events[0]["data"] |= {"dropped_reports": said.reports, "dropped_units": said.units}
     return [encode_event(event) for event in events]
 
 
-def _units(tally: Path) -> int | None:
-    """Return the units of a tally; None = it cannot be read."""
+def _tally(path: Path) -> tuple[int, bool]:
+    """Return the units of a tally, as far as it can be read, and whether all of it can."""
+    units = 0
     try:
-        return sum(entry.units for entry in read_tally(tally.read_bytes()))
+        for entry in read_tally(path.read_bytes()):
+            units += entry.units
     except FileNotFoundError:
-        return 0
+        return 0, True
     except (OSError, ValueError, IndexError):
-        return None
+        return units, False
+    return units, True

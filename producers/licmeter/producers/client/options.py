@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
+import httpx
 from pydantic import TypeAdapter, ValidationError
 
 from licmeter.producers.client.recorder import SLOT_SECONDS
+from licmeter.producers.client.reports import INSTANCES_MAX
 from licmeter.producers.client.tally import encode_attributes
 from licmeter.schemas.catalog import OrganizationId, ProjectId
 from licmeter.schemas.license_keys import parse_license_key
 from licmeter.schemas.reports import Validation
+from licmeter.schemas.session_passwords import password_mistake
 
 __all__ = ["ClientOptions", "OptionsError"]
 
@@ -20,8 +22,10 @@ __all__ = ["ClientOptions", "OptionsError"]
 SPOOL_BYTES_MAX: Final = 64 * 1024 * 1024
 #: The server takes nothing older (domain, L3).
 SPOOL_DAYS_MAX: Final = 30
-INSTANCES_MAX: Final = 1_000_000
 ATTRIBUTE_CHARS_MAX: Final = 128
+PORT_MAX: Final = 65_535
+#: Of seconds, days and bytes: above all that is meant seriously, and below what a thread can be waited for.
+NUMBER_END: Final = 2**33
 
 
 class OptionsError(ValueError):
@@ -66,12 +70,16 @@ class ClientOptions:
         mistakes = []
         if (self.url is None) == (self.kafka is None):
             mistakes.append("url or kafka: one of them says where reports go")
-        if self.url is not None and urlsplit(self.url).scheme not in ("http", "https"):
-            mistakes.append("url: begins with http:// or https://")
-        if self.url is not None and (self.license_key is None or parse_license_key(self.license_key) is None):
+        if self.url is not None and not _is_address(self.url):
+            mistakes.append("url: http:// or https://, and a host")
+        if self.url is not None and not (isinstance(self.license_key, str) and parse_license_key(self.license_key)):
             mistakes.append("license_key: lmk_… as `licmeter keys create` printed it")
         if self.kafka is not None and self.project_id is None and self.organization_id is None:
             mistakes.append("project_id or organization_id: a broker does not know whose reports these are")
+        if self.session_password is not None:
+            mistakes += _password_mistakes(self.session_password)
+        if self.spool is not None and not _is_path(self.spool):
+            mistakes.append("spool: the path of a folder")
         for name, contract in (("project_id", ProjectId), ("organization_id", OrganizationId), ("validation", None)):
             value = getattr(self, name)
             if value is not None and not _fits(contract, value):
@@ -82,12 +90,13 @@ class ClientOptions:
         mistakes = []
         for name in ("product", "version", "edition", "deployment_type", "client_uuid"):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, str) and 0 < len(value) <= ATTRIBUTE_CHARS_MAX):
+            if value is not None and not (_is_text(value) and 0 < len(value) <= ATTRIBUTE_CHARS_MAX):
                 mistakes.append(f"{name}: a text of 1 to {ATTRIBUTE_CHARS_MAX} characters")
-        for name in ("submit_interval_s", "request_timeout_s", "spool_bytes_max", "spool_days_max"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or value <= 0:
-                mistakes.append(f"{name}: a number above 0")
+        positive = ("submit_interval_s", "request_timeout_s", "spool_bytes_max", "spool_days_max")
+        bad = [name for name in positive if not _is_number(getattr(self, name)) or getattr(self, name) == 0]
+        mistakes += [f"{name}: a number above 0" for name in bad]
+        if not _is_number(self.exit_timeout_s):
+            mistakes.append("exit_timeout_s: a number, 0 or more")
         if type(self.instances) is not int or not 1 <= self.instances <= INSTANCES_MAX:
             mistakes.append(f"instances: 1 to {INSTANCES_MAX:,}")
         return mistakes
@@ -112,6 +121,38 @@ class ClientOptions:
             else dict(zip(("kind", "value"), self.validation, strict=True)),
         }
         return encode_attributes({name: value for name, value in found.items() if value is not None})
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether this is a finite number that is not negative, and within anything that is meant seriously."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < NUMBER_END
+
+
+def _is_text(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(value.encode() or True)
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_address(url: Any) -> bool:
+    try:
+        address = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError, ValueError):
+        return False
+    return address.scheme in ("http", "https") and bool(address.host) and 0 < (address.port or 1) <= PORT_MAX
+
+
+def _is_path(value: Any) -> bool:
+    try:
+        return "\0" not in str(Path(value).expanduser())
+    except (TypeError, RuntimeError):
+        return False
+
+
+def _password_mistakes(password: Any) -> list[str]:
+    mistake = password_mistake(password) if isinstance(password, str) else "a session password is a text"
+    return [] if mistake is None else [f"session_password: {mistake}"]
 
 
 def _fits(contract: Any, value: Any) -> bool:

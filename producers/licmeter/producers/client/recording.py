@@ -5,13 +5,13 @@ import contextlib
 import functools
 import inspect
 import time
-import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from licmeter.producers.client.answers import ItemState
 from licmeter.producers.client.core import Core, Stats
 from licmeter.producers.client.options import ClientOptions
+from licmeter.producers.client.reports import INSTANCES_MAX
 
 __all__ = ["Recording"]
 
@@ -27,7 +27,8 @@ class Recording:
         self._core = Core(self._options, clock)
         #: Count an operation, or several: `record(feature, count=1, at=None)`. Never raises, never blocks.
         self.record = self._core.recorder.record
-        atexit.register(_rest, weakref.ref(self._core))
+        # It holds on to the core, so that what was recorded outlives a client that nobody closes.
+        atexit.register(self._core.rest)
 
     @contextlib.contextmanager
     def recording(self, feature: str, count: int = 1) -> Iterator[None]:
@@ -65,10 +66,10 @@ class Recording:
 
     @instances.setter
     def instances(self, number: int) -> None:
-        if type(number) is int and number >= 1:
+        if type(number) is int and 1 <= number <= INSTANCES_MAX:
             self._core.recorder.set_instances(number)
         else:
-            self._core.say("misuse of instances", "a number of at least 1")
+            self._core.say("misuse of instances", f"a number from 1 to {INSTANCES_MAX:,}; it stays as it was")
 
     @property
     def client_uuid(self) -> str:
@@ -84,9 +85,3 @@ class Recording:
     def stats(self) -> Stats:
         """What became of what was recorded, in this process."""
         return self._core.snapshot()
-
-
-def _rest(core: "weakref.ref[Core]") -> None:
-    found = core()
-    if found is not None:
-        found.rest()

@@ -8,6 +8,7 @@ Words of 8 bytes: magic, words used, length of the attributes, attributes; then 
 of the name, name.
 """
 
+import contextlib
 import fcntl
 import json
 import mmap
@@ -37,6 +38,11 @@ NEW_SUFFIX: Final = ".new"
 _MAGIC: Final = int.from_bytes(b"LMTALLY1", "little")
 _USED, _FIRST = 1, 3
 _ENTRY_WORDS: Final = 4
+#: Of a name of 128 characters; anything longer is no tally of ours, or broken.
+NAME_BYTES_MAX: Final = 512
+SLOT_SECONDS: Final = 180
+#: The last slot that a datetime can name.
+SLOT_MAX: Final = 253_402_300_620
 
 
 class TallyFullError(Exception):
@@ -88,11 +94,13 @@ class FileTally:
             os.posix_fallocate(self._file, 0, TALLY_BYTES)
             # The lock ends with the process, however it ends; who can take it may take over the file.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._map = mmap.mmap(self._file, TALLY_BYTES)
             unowned.rename(path)
+            self._map = mmap.mmap(self._file, TALLY_BYTES)
         except OSError:
             os.close(self._file)
-            unowned.unlink(missing_ok=True)
+            for leftover in (unowned, path):
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
             raise
         self._bytes = memoryview(self._map)
         self.words = self._bytes.cast("Q")
@@ -143,19 +151,27 @@ def _words(size: int) -> int:
 
 
 def read_tally(content: bytes) -> Iterator[Entry]:
-    """Yield the entries of a tally's file; none of a file that ended before it was begun."""
+    """Yield the entries of a tally's file; none of a file that ended before it was begun.
+
+    Raises `ValueError` where the file is broken, after the entries before that place.
+    """
     words = memoryview(content[: len(content) // 8 * 8]).cast("Q")
     if len(words) < _FIRST or words[0] != _MAGIC:
         return
     used, size = words[_USED], words[2]
-    attributes = content[8 * _FIRST : 8 * _FIRST + size].decode()
     at = _FIRST + _words(size)
-    while at < min(used, len(words)):
+    if not at <= used <= len(words):
+        raise ValueError("it ends before its entries do")
+    attributes = content[8 * _FIRST : 8 * _FIRST + size].decode()
+    while at < used:
+        if at + _ENTRY_WORDS > used:
+            raise ValueError("its last entry is not whole")
         slot, count, instances, length = words[at : at + _ENTRY_WORDS]
         start = 8 * (at + _ENTRY_WORDS)
-        name = content[start : start + length].decode()
-        yield Entry(attributes, slot, name, count, instances)
         at += _ENTRY_WORDS + _words(length)
+        if at > used or not 0 < length <= NAME_BYTES_MAX or slot % SLOT_SECONDS or slot > SLOT_MAX:
+            raise ValueError("an entry of it is broken")
+        yield Entry(attributes, slot, content[start : start + length].decode(), count, instances)
 
 
 def encode_attributes(attributes: Mapping[str, object]) -> str:

@@ -6,7 +6,6 @@ from typing import Any, Final
 import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
-from licmeter.producers.browser import browser_file
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
@@ -15,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
+from licmeter.producers.browser import browser_file
 from licmeter.producers.errors import SendError
 from licmeter.producers.gateway import contract
 from licmeter.producers.gateway.events import post_events

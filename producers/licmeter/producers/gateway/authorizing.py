@@ -9,7 +9,6 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from licmeter.schemas.verdicts import Verdict
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from licmeter.producers.gateway.numbers import integral
@@ -18,6 +17,7 @@ from licmeter.schemas.authorizations import Word, authorization
 from licmeter.schemas.catalog import OrganizationId, ProjectId, ValidationField
 from licmeter.schemas.outcomes import AuthOutcome, ChargeWay, RefusalCode
 from licmeter.schemas.reports import Instant, encode_event
+from licmeter.schemas.verdicts import Verdict
 
 __all__ = ["AuthorizationRequest", "Authorizer", "authorization_record"]
 

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 import msgspec
-from licmeter.schemas.license_keys import digest_matches, parse_license_key, usable
 
 from licmeter.metering.items import MeteredItem
 from licmeter.metering.organization import MeteredCatalog, MeteredProject
@@ -15,6 +14,7 @@ from licmeter.metering.states import state_of
 from licmeter.producers.gateway.problems import code_of
 from licmeter.schemas.catalog import LicenseKey, Organization
 from licmeter.schemas.counters import ItemCounters
+from licmeter.schemas.license_keys import digest_matches, parse_license_key, usable
 from licmeter.schemas.outcomes import ItemState, RefusalCode
 
 __all__ = ["Access", "Directory", "Standing", "Tenant"]

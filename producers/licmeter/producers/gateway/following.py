@@ -9,7 +9,6 @@ from typing import Any, Final
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from licmeter.schemas.verdicts import Verdict, parse_verdict
 from pydantic import ValidationError
 
 from licmeter.producers.errors import SendError
@@ -17,6 +16,7 @@ from licmeter.producers.gateway.directory import Directory
 from licmeter.schemas.catalog import Organization
 from licmeter.schemas.counters import ItemCounters, parse_counters
 from licmeter.schemas.topics import LICENSE_CATALOG, LICENSE_COUNTERS, LICENSE_VERDICTS
+from licmeter.schemas.verdicts import Verdict, parse_verdict
 
 __all__ = ["Follower"]
 

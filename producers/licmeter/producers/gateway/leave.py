@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
-from licmeter.schemas.verdicts import Verdict
 from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
@@ -22,6 +21,7 @@ from licmeter.producers.gateway.problems import BadRequest, Forbidden, Unprocess
 from licmeter.producers.gateway.responses import encode, instant_text, json_response
 from licmeter.schemas.outcomes import AuthOutcome, RefusalCode, RejectReason
 from licmeter.schemas.reports import organization_of
+from licmeter.schemas.verdicts import Verdict
 
 __all__ = ["post_authorization"]
 

@@ -1,4 +1,4 @@
-"""Where the published schema and the stream's contract differ: to JSON Schema `3.0` is an integer, to the contract not."""
+"""Where schema and contract differ: to JSON Schema `3.0` is an integer, to the stream's contract it is not."""
 
 from typing import Any
 
