@@ -104,5 +104,8 @@ class Gate:
             )
 
     def tenant(self, access: Access) -> Tenant:
-        """Return the organization of a key."""
-        return self.directory.tenants[access.organization_id]
+        """Return the organization of a key; it may be gone since the key was looked at."""
+        tenant = self.directory.tenants.get(access.organization_id)
+        if tenant is None:
+            raise Unauthorized
+        return tenant
