@@ -8,7 +8,7 @@ from licmeter.producers.client.answers import Authorization, Delivery, Transport
 from licmeter.producers.client.options import ClientOptions
 from licmeter.producers.errors import SendError
 from licmeter.producers.sending import send_events
-from licmeter.schemas.reports import organization_of
+from licmeter.schemas.reports import encode_event, organization_of
 
 __all__ = ["KafkaTransport"]
 
@@ -18,6 +18,7 @@ class KafkaTransport:
 
     def __init__(self, options: ClientOptions) -> None:
         assert options.kafka is not None
+        self._options = options
         self._servers = options.kafka
         self._timeout_s = options.request_timeout_s
 
@@ -26,7 +27,7 @@ class KafkaTransport:
 
     async def deliver(self, ids: Sequence[str], events: Sequence[bytes]) -> Delivery:
         """Send events; they are confirmed when the broker has them all. Raises `TransportError` otherwise."""
-        records = [(_organization(event).encode(), event) for event in events]
+        records = [_owned(event, self._options) for event in events]
         try:
             await send_events(
                 self._servers, records, connect_timeout_s=self._timeout_s, request_timeout_s=self._timeout_s
@@ -40,7 +41,15 @@ class KafkaTransport:
         raise TransportError("leave to run is given by a gateway; use url and license_key")
 
 
-def _organization(event: bytes) -> str:
+def _owned(event: bytes, options: ClientOptions) -> tuple[bytes, bytes]:
+    """Return a record; a report that a gateway's key would have named the owner of gets the owner of the options."""
     fields = json.loads(event)
+    if fields.get("subject") is None and fields.get("organizationid") is None:
+        if options.project_id is not None:
+            fields["subject"] = options.project_id
+        else:
+            fields["organizationid"] = options.organization_id
+        event = encode_event(fields)
     subject = fields.get("subject")
-    return organization_of(subject) if subject is not None else str(fields["organizationid"])
+    owner = organization_of(subject) if subject is not None else str(fields["organizationid"])
+    return owner.encode(), event
