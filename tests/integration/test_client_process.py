@@ -52,7 +52,8 @@ def send_the_rest(server: UsageServer, spool: Path) -> None:
         assert last._core.folder is not None
         found = last._core.folder.spool.status()
     assert (found["reports"], found["units_of_open_slots"]) == (0, 0)
-    assert sorted(path.name for path in spool.iterdir()) == ["spool.db"]
+    # What a process was making when it was killed is nobody's; it is removed an hour later.
+    assert [path.name for path in spool.iterdir() if path.suffix != ".new"] == ["spool.db"]
 
 
 def until(what: Callable[[], bool], seconds: float = 30) -> bool:
@@ -285,7 +286,7 @@ def test_an_exit_without_close_leaves_the_rest_in_the_spool(url: str, tmp_path: 
 
 AT_EXIT = """
 import atexit
-c = client()
+c = client(exit_timeout_s=20)
 c.record("qr", 2)
 atexit.register(c.close)
 atexit.register(c.record, "qr", 5)

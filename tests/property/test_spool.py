@@ -32,10 +32,6 @@ CHANGES = ("execute", "executemany", "close", "mmap", "posix_fallocate", "unlink
 FEATURES = st.sampled_from(["qr", "ean", "page"])
 
 
-class Crashed(BaseException):
-    """The process ends here."""
-
-
 class ClientMachine(RuleBasedStateMachine):
     """One folder, the processes on it one after another, and the server's books."""
 
@@ -118,9 +114,9 @@ class ClientMachine(RuleBasedStateMachine):
         self.core = self.start()
 
     @precondition(lambda self: not self.holds_in_memory)
-    @rule(step=st.sampled_from(["tick", "collect", "rest", "settle"]), point=st.integers(0, 40))
+    @rule(step=st.sampled_from(["tick", "collect", "rest", "settle"]), point=st.integers(0, 1_000))
     def crash_within(self, step: str, point: int) -> None:
-        """Copy the folder in the middle of a step, between two things that it does to the disk."""
+        """Copy the folder before each thing that a step does to the disk, count, and go on with one of the copies."""
         crashed = self.core
         steps: dict[str, Callable[[], object]] = {
             "tick": crashed.tick,
@@ -128,14 +124,20 @@ class ClientMachine(RuleBasedStateMachine):
             "rest": crashed.rest,
             "settle": lambda: self.spool.settle([r.report_id for r in self.batch if r.report_id in self.books]),
         }
-        target = self.home / str(self.turn + 1)
-        with crash_at(point, lambda: copy(self.folder, target)), contextlib.suppress(Crashed):
+        copies: list[Path] = []
+
+        def snapshot() -> None:
+            copies.append(self.home / f"{self.turn + 1}-{len(copies)}")
+            copy(self.folder, copies[-1])
+
+        with before_changes(snapshot):
             steps[step]()
-        if not target.exists():
-            copy(self.folder, target)
+        snapshot()
+        for one in copies:
+            assert +self.with_books(in_folder(one, set(self.books))) == +self.recorded
         self.abandon(crashed)
-        self.batch = []
         self.turn += 1
+        copies[point % len(copies)].rename(self.folder)
         self.core = self.start()
 
     @property
@@ -161,13 +163,16 @@ class ClientMachine(RuleBasedStateMachine):
                 self.recorded.subtract(memory_of(tally))
         self.batch = []
 
+    def with_books(self, found: Counter[str]) -> Counter[str]:
+        for counts in self.books.values():
+            found.update(counts)
+        return found
+
     @invariant()
     def every_unit_is_in_one_place(self) -> None:
         if not hasattr(self, "core"):
             return
-        found = in_folder(self.folder, set(self.books))
-        for counts in self.books.values():
-            found.update(counts)
+        found = self.with_books(in_folder(self.folder, set(self.books)))
         recorder = self.core.recorder
         for tally in [recorder.tally, *recorder.full, *self.core._done]:
             if not isinstance(tally, FileTally):
@@ -212,9 +217,8 @@ def copy(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def crash_at(point: int, snapshot: Callable[[], None]) -> Iterator[None]:
-    """Take a snapshot, and raise `Crashed`, before the n-th call of something that changes the disk."""
-    left = [point]
+def before_changes(act: Callable[[], None]) -> Iterator[None]:
+    """Act before each call by the client of something that changes the disk."""
 
     def watch(frame: Any, event: str, argument: Any) -> None:
         if event == "c_call":
@@ -223,13 +227,8 @@ def crash_at(point: int, snapshot: Callable[[], None]) -> Iterator[None]:
             name, caller = frame.f_code.co_name, frame.f_back
         else:
             return
-        if name not in CHANGES or "producers/client" not in caller.f_code.co_filename:
-            return
-        if left[0] == 0:
-            sys.setprofile(None)
-            snapshot()
-            raise Crashed
-        left[0] -= 1
+        if name in CHANGES and "producers/client" in caller.f_code.co_filename:
+            act()
 
     sys.setprofile(watch)
     try:
@@ -240,8 +239,8 @@ def crash_at(point: int, snapshot: Callable[[], None]) -> Iterator[None]:
 
 TestClientMachine = ClientMachine.TestCase
 TestClientMachine.settings = settings(
-    max_examples=25,
-    stateful_step_count=25,
+    max_examples=15,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
