@@ -144,7 +144,14 @@ def _problems(*statuses: int) -> dict[int | str, Any]:
 
 
 def _operation(tag: str, responses: dict[int | str, Any], **extra: Any) -> dict[str, Any]:
-    return {"tags": [tag], "responses": responses, "response_class": Response, "openapi_extra": extra or None}
+    # FastAPI adds an answer of its own for the status of success, unless it is the one that is described.
+    return {
+        "tags": [tag],
+        "status_code": next(iter(responses)),
+        "responses": responses,
+        "response_class": Response,
+        "openapi_extra": extra or None,
+    }
 
 
 _EVENT: Final = _ref("UsageReportEvent")
