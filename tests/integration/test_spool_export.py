@@ -45,7 +45,8 @@ def test_a_file_from_an_air_gapped_site_counts_once(stage: Stage, tmp_path: Path
     assert killed.returncode == -9
 
     status = cli.json("spool", "status", spool)
-    assert (status["units"], status["units_of_open_slots"], status["tallies"]) == (3, 20, 1)
+    assert (status["units"], status["units_of_open_slots"]) == (3, 20)
+    assert status["tallies"] in (1, 2)  # the one that was written to, and a spare if there was time to make it
     assert "--project" in cli("spool", "export", spool, file, code=2)
     kept = cli.json("spool", "export", spool, file, "--project", "300417-kiosk")
     assert (kept["units"], kept["removed"]) == (23, False)
