@@ -3,9 +3,9 @@
 set -euo pipefail
 bin=${1:?usage: run_tests.sh VENV_BIN}
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
 "$bin/pytest" tests/unit tests/contract tests/property >"$log" 2>&1 &
 alone=$!
+trap 'kill "$alone" 2>/dev/null || true; rm -f "$log"' EXIT  # whatever ends us ends both
 failed=0
 "$bin/pytest" tests/integration || failed=1
 wait "$alone" || failed=1

@@ -3,13 +3,13 @@
 import asyncio
 import gzip
 import json
-import threading
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from tests.support.threaded_server import ThreadedServer, read_message
 
 KEY = f"lmk_{'k' * 16}_{'s' * 43}"
 Events = list[dict[str, Any]]
@@ -52,10 +52,11 @@ def fails(status: int, body: Any = b"", **headers: str) -> Callable[[Events], An
     )
 
 
-class UsageServer:
+class UsageServer(ThreadedServer):
     """Serves from a thread; `with UsageServer() as server`."""
 
     def __init__(self, seed: int = 0, cut_share: float = 0.0) -> None:
+        super().__init__()
         self.books: dict[tuple[str, str], dict[str, int]] = {}
         self.arrivals: Counter[tuple[str, str]] = Counter()
         self.conflicts: list[tuple[str, str]] = []
@@ -65,64 +66,18 @@ class UsageServer:
         self.default: Callable[[Events], Answer] = accepted
         self.cut_share, self.cuts = cut_share, 0
         self._random = Random(seed)
-        self._loop = asyncio.new_event_loop()
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def units(self, feature: str | None = None) -> int:
         """Return the units in the books."""
         return sum(n for counts in self.books.values() for name, n in counts.items() if feature in (None, name))
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._loop.call_soon_threadsafe(self._end.set)
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_until_complete(self._serve())
-        self._loop.close()
-
-    async def _serve(self) -> None:
-        self._end = asyncio.Event()
-        self._open: set[asyncio.Task[Any]] = set()
-        server = await asyncio.start_server(self._converse, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        self._ready.set()
-        await self._end.wait()
-        server.close()
-        for task in list(self._open):
-            task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
-
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._open.add(task)
-        try:
-            while await self._exchange(reader, writer):
-                pass
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass  # the client was killed, or the test is over
-        finally:
-            self._open.discard(task)
-            writer.close()
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await self._exchange(reader, writer):
+            pass
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
-        size = int(next(line for line in head.split("\r\n") if line.startswith("content-length:")).partition(":")[2])
-        body = await reader.readexactly(size)
-        events = json.loads(gzip.decompress(body) if "content-encoding: gzip" in head else body)
+        head, body = await read_message(reader)
+        events = json.loads(gzip.decompress(body) if b"content-encoding: gzip" in head.lower() else body)
         answer = self._judge(events)
         if answer.cut:
             return False

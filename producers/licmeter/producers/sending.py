@@ -13,21 +13,16 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from licmeter.producers.errors import SendError
+from licmeter.producers.producing import idempotent_producer, place_of
 from licmeter.schemas.envelope import CLOUD_EVENT_HEADERS
 from licmeter.schemas.topics import USAGE_EVENTS
 
 __all__ = ["OffsetSpan", "send_events"]
 
-#: Bytes of one batch before compression: with room below the 1 MB that a topic takes by default. A larger record
-#: still goes, alone in its batch.
-BATCH_BYTES_MAX: Final = 512 * 1024
 #: Bytes handed to the client and not confirmed yet: enough to keep a broker busy, little in memory.
 IN_FLIGHT_BYTES_MAX: Final = 16 * 1024 * 1024
-#: Above the largest event that `usage.events` takes, 12 MB, and what surrounds it.
-REQUEST_BYTES_MAX: Final = 13 * 1024 * 1024
 #: How long a broker may take to answer at all. A healthy one needs some milliseconds.
 CONNECT_TIMEOUT_S: Final = 15.0
 #: A topic made a moment ago is not known everywhere at once.
@@ -75,16 +70,7 @@ async def send_events(
     `records` is consumed bit by bit. `on_sent` is called with the number confirmed so far. Raises `SendError` when
     the broker cannot be reached, has no such topic, refuses a record, or does not answer in time.
     """
-    producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap_servers,
-        client_id="licmeter-send",
-        enable_idempotence=True,
-        acks="all",
-        compression_type="lz4",
-        max_batch_size=BATCH_BYTES_MAX,
-        max_request_size=REQUEST_BYTES_MAX,
-        request_timeout_ms=round(request_timeout_s * 1000),
-    )
+    producer = idempotent_producer(bootstrap_servers, client_id="licmeter-send", request_timeout_s=request_timeout_s)
     try:
         partitions = await _connect(producer, bootstrap_servers, topic, connect_timeout_s, topic_wait_s)
         return await _Sending(producer, bootstrap_servers, topic, partitions, on_sent).run(records)
@@ -194,7 +180,7 @@ class _Sending:
         if partition is None:
             if len(self._partition_of) >= KNOWN_KEYS_MAX:
                 self._partition_of.clear()
-            partition = self._partitions[(murmur2(key) & 0x7FFFFFFF) % len(self._partitions)]
+            partition = self._partitions[place_of(key, len(self._partitions))]
             self._partition_of[key] = partition
         return partition
 

@@ -12,15 +12,15 @@ from licmeter.schemas.envelope import cloud_event
 from licmeter.schemas.outcomes import ChargeWay, RefusalCode
 from licmeter.schemas.reports import Instant
 
-__all__ = ["AUTHORIZATION_TYPE", "AuthorizationData", "AuthorizationEvent", "authorization"]
+__all__ = ["AUTHORIZATION_TYPE", "AuthorizationData", "AuthorizationEvent", "Question", "authorization"]
 
 AUTHORIZATION_TYPE: Final = "license.authorization.v1"
 
 Word = Annotated[str, Field(max_length=128)]
 
 
-class AuthorizationData(BaseModel):
-    """What was asked, and what the authorizer answered; without `result`, the stream's own verdict is the answer."""
+class Question(BaseModel):
+    """What is asked: which program, on what terms, for what."""
 
     model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
 
@@ -32,6 +32,11 @@ class AuthorizationData(BaseModel):
     feature: Annotated[str, Field(min_length=1, max_length=128)] | None = None
     requested_instances: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     validation: ValidationField | None = None
+
+
+class AuthorizationData(Question):
+    """What was asked, and what the authorizer answered; without `result`, the stream's own verdict is the answer."""
+
     password_ok: bool | None = Field(
         default=None, description="what the authorizer found; the password itself never travels"
     )

@@ -15,6 +15,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from licmeter.producers import sending
 from licmeter.producers.errors import ProducerError, SendError
+from licmeter.producers.producing import BATCH_BYTES_MAX
 from licmeter.producers.sending import OffsetSpan, send_events
 
 PARTITIONS = [0, 1, 2]
@@ -35,7 +36,7 @@ class MemoryBroker:
         self.waiting_bytes_max = 0
 
     def create_batch(self) -> BatchBuilder:
-        return BatchBuilder(sending.BATCH_BYTES_MAX, 0)
+        return BatchBuilder(BATCH_BYTES_MAX, 0)
 
     async def send_batch(self, batch: BatchBuilder, topic: str, *, partition: int) -> asyncio.Future[Stored]:
         loop = asyncio.get_running_loop()
@@ -85,7 +86,7 @@ async def test_every_partition_keeps_its_order() -> None:
 
 
 async def test_a_large_record_goes_alone_and_in_its_place() -> None:
-    large = (b"org1", b"y" * (2 * sending.BATCH_BYTES_MAX))
+    large = (b"org1", b"y" * (2 * BATCH_BYTES_MAX))
     records: list[Pair] = [(b"org1", b"before"), large, (b"org1", b"after")]
     broker = MemoryBroker()
     await send(broker, records)

@@ -83,7 +83,7 @@ def _send_at_exit(send: "weakref.WeakMethod[Callable[[], None]]") -> None:
         if found is not None:
             found()
 
-    # The executors register with it, too; who comes later is called earlier, so they are loaded above. Without it
+    # The executors register with it, too; who comes later is called earlier, so `threads` loads them first. Without it
     # `atexit` keeps what was recorded, and the next start sends it.
     register = getattr(threading, "_register_atexit", None)
     if register is not None:

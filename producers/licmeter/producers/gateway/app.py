@@ -17,9 +17,9 @@ from ulid import ULID
 from licmeter.producers.browser import browser_file
 from licmeter.producers.errors import SendError
 from licmeter.producers.gateway import contract
+from licmeter.producers.gateway.authorizations import post_authorization
 from licmeter.producers.gateway.events import post_events
 from licmeter.producers.gateway.gate import PASSWORD_HEADER, Gate
-from licmeter.producers.gateway.leave import post_authorization
 from licmeter.producers.gateway.problems import Problem, Unavailable, problem_document
 from licmeter.producers.gateway.responses import encode, json_response
 

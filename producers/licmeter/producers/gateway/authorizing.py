@@ -7,15 +7,15 @@ that did not get its answer asks again under the same id, and the log says "dupl
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
-from licmeter.producers.gateway.numbers import integral
 from licmeter.producers.gateway.problems import Conflict, Unavailable
-from licmeter.schemas.authorizations import Word, authorization
-from licmeter.schemas.catalog import OrganizationId, ProjectId, ValidationField
-from licmeter.schemas.outcomes import AuthOutcome, ChargeWay, RefusalCode
+from licmeter.producers.gateway.published_schema import integral
+from licmeter.schemas.authorizations import Question, authorization
+from licmeter.schemas.catalog import OrganizationId, ProjectId
+from licmeter.schemas.outcomes import AuthOutcome, RefusalCode
 from licmeter.schemas.reports import Instant, encode_event
 from licmeter.schemas.verdicts import Verdict
 
@@ -29,24 +29,18 @@ RETRY_AFTER_S: Final = 5.0
 _Id = Annotated[str, Field(min_length=1, max_length=64)]
 
 
-class AuthorizationRequest(BaseModel):
+class AuthorizationRequest(Question):
     """What a client asks with `POST /v1/authorizations`."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid")
 
     client_uuid: Annotated[str, Field(min_length=1, max_length=128)]
     auth_id: _Id | None = Field(default=None, description="the same for a repetition; made by the gateway otherwise")
     at: Instant | None = Field(default=None, description="instant of the request; the gateway's clock otherwise")
     project_id: ProjectId | None = Field(default=None, description="that of the license key otherwise")
     organization_id: OrganizationId | None = None
-    product: Word | None = None
-    version: Word | None = None
-    edition: Word | None = None
-    deployment_type: Word | None = None
-    charge_way: ChargeWay | Literal["auto"] = "auto"
-    feature: Annotated[str, Field(min_length=1, max_length=128)] | None = None
+    #: To JSON Schema `3.0` is an integer, too.
     requested_instances: Annotated[int, Field(ge=1, le=1_000_000), BeforeValidator(integral)] = 1
-    validation: ValidationField | None = None
 
 
 class _Identity(NamedTuple):

@@ -12,8 +12,8 @@ from licmeter.producers.gateway.directory import Access
 from licmeter.producers.gateway.gate import Gate
 from licmeter.producers.gateway.incoming import read_request
 from licmeter.producers.gateway.judging import Judgment, judge
-from licmeter.producers.gateway.numbers import follows_schema
 from licmeter.producers.gateway.problems import Forbidden, Problem, Unprocessable, problem_document
+from licmeter.producers.gateway.published_schema import follows_schema
 from licmeter.producers.gateway.responses import encode, instant_text, json_response
 from licmeter.schemas.outcomes import RejectReason
 

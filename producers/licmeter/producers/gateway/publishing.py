@@ -11,17 +11,14 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 
 from licmeter.producers.errors import SendError
+from licmeter.producers.producing import idempotent_producer, place_of
 from licmeter.schemas.envelope import CLOUD_EVENT_HEADERS
 from licmeter.schemas.topics import USAGE_EVENTS
 
 __all__ = ["Publisher"]
 
-#: Bytes of one batch before compression; a larger event still goes, alone in its batch.
-BATCH_BYTES_MAX: Final = 512 * 1024
-REQUEST_BYTES_MAX: Final = 13 * 1024 * 1024
 _HEADERS: Final = list(CLOUD_EVENT_HEADERS)
 CONNECT_TIMEOUT_S: Final = 30.0
 STOP_TIMEOUT_S: Final = 5.0
@@ -48,15 +45,8 @@ class Publisher:
 
     async def start(self) -> None:
         """Connect. Raises `SendError` when Kafka cannot be reached or has no topic."""
-        producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
-            client_id="licmeter-gateway",
-            enable_idempotence=True,
-            acks="all",
-            compression_type="lz4",
-            max_batch_size=BATCH_BYTES_MAX,
-            max_request_size=REQUEST_BYTES_MAX,
-            request_timeout_ms=round(self._ack_timeout_s * 1000),
+        producer = idempotent_producer(
+            self._servers, client_id="licmeter-gateway", request_timeout_s=self._ack_timeout_s
         )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -92,7 +82,7 @@ class Publisher:
         """
         if not values:
             return
-        number = (murmur2(key) & 0x7FFFFFFF) % len(self._lanes)
+        number = place_of(key, len(self._lanes))
         lane = self._lanes[number]
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         lane.waiting.append((key, values, done))

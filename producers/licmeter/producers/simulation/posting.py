@@ -18,7 +18,6 @@ from pydantic_core import from_json, to_json
 from licmeter.producers.errors import SendError
 from licmeter.producers.simulation.latencies import Latencies
 from licmeter.producers.simulation.world.records import What, WorldRecord
-from licmeter.schemas.outcomes import RejectReason
 
 __all__ = ["EVENTS_MAX", "Load", "post_records"]
 
@@ -210,9 +209,9 @@ class _Posting:
                 self.load.rejected[result["reason"]] += 1
 
     def _note_leave(self, response: httpx.Response, record: WorldRecord, *, granted: bool) -> None:
-        """Take note of an answer to a request; one with a wrong clock is refused, or is no good request."""
+        """Take note of an answer to a request; one with a wrong clock is refused."""
         reason = record.reason
-        if response.status_code != 200 and (response.status_code, reason) != (422, RejectReason.CLOCK_SKEW):
+        if response.status_code != 200:
             raise self._error(f"{response.status_code} {_detail(response)}")
         if granted:
             self.load.granted += 1

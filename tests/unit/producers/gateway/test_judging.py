@@ -6,7 +6,7 @@ import pytest
 from licmeter.producers.gateway.directory import Access, Tenant
 from licmeter.producers.gateway.incoming import Incoming
 from licmeter.producers.gateway.judging import Judgment, judge
-from licmeter.producers.gateway.numbers import follows_schema
+from licmeter.producers.gateway.published_schema import follows_schema
 from licmeter.schemas.reports import encode_event, usage_report
 from tests.support.build import PROJECT, RECEIVED, SLOT, item, ms, organization
 

@@ -13,8 +13,8 @@ from typing import Any
 from licmeter.producers.simulation.order import consumption_order
 from licmeter.producers.simulation.tally import Tally
 from licmeter.producers.simulation.world.accounts import Account, Caller, CumulativeAccount, DomainAccount, SeatAccount
+from licmeter.producers.simulation.world.authorizations import grant
 from licmeter.producers.simulation.world.domains import domain_of
-from licmeter.producers.simulation.world.leave import grant
 from licmeter.producers.simulation.world.slot_accounts import SlotAccount
 from licmeter.schemas.catalog import LicenseItem, Organization
 from licmeter.schemas.outcomes import CONCURRENCY, CUMULATIVE, SEATED, Outcome, RejectReason
