@@ -33,10 +33,20 @@ CATALOG_TYPE: Final = "license.catalog.v1"
 #: Keys of one project, those that ended or were revoked included. Rotated every month, that is eight years.
 LICENSE_KEYS_MAX: Final = 100
 
+#: What the contract's `\s` is, written out for the published schemas: to other engines it is more, or less.
+_SPACES: Final = r"\u0009-\u000d\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 #: No hyphen: a project id is `{organization_id}-{custom}` (domain, section 2), and the first hyphen divides it.
 OrganizationId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]{1,64}$")]
-ProjectId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.]{1,64}-[^\s/]{1,128}$")]
-ItemId = Annotated[str, StringConstraints(pattern=r"^[^\s/]{1,64}$")]
+ProjectId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[A-Za-z0-9_.]{1,64}-[^\s/]{1,128}$"),
+    Field(json_schema_extra={"pattern": rf"^[A-Za-z0-9_.]{{1,64}}-[^{_SPACES}/]{{1,128}}$"}),
+]
+ItemId = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\s/]{1,64}$"),
+    Field(json_schema_extra={"pattern": rf"^[^{_SPACES}/]{{1,64}}$"}),
+]
 
 
 class _Document(BaseModel):

@@ -1,6 +1,11 @@
+import re
+from typing import Any
+
 import jsonschema
 import pytest
+from pydantic import TypeAdapter, ValidationError
 
+from licmeter.schemas.catalog import ItemId, ProjectId
 from licmeter.schemas.export import json_schemas
 from licmeter.schemas.outcomes import AuthOutcome, RefusalCode
 from licmeter.schemas.reports import encode_event, parse_report
@@ -60,3 +65,18 @@ def test_the_cloudevents_sdk_reads_a_report() -> None:
     parsed = parse_report(value)
     assert (event.get_id(), event.get_source(), event.get_type()) == (parsed["id"], parsed["source"], parsed["type"])
     assert event.get_subject() == parsed["subject"]
+
+
+@pytest.mark.parametrize("contract", [ProjectId, ItemId], ids=["project", "item"])
+def test_the_published_pattern_and_the_contract_mean_the_same_by_a_space(contract: Any) -> None:
+    """Engines differ in what `\\s` is, so the published pattern names each character."""
+    adapter = TypeAdapter(contract)
+    published = re.compile(adapter.json_schema()["pattern"])
+    for code in (*range(0xD800), *range(0xE000, 0x10000)):
+        text = f"a-{chr(code)}b" if contract is ProjectId else f"{chr(code)}b"
+        try:
+            adapter.validate_python(text)
+            taken = True
+        except ValidationError:
+            taken = False
+        assert (published.search(text) is not None) is taken, hex(code)
