@@ -1,4 +1,4 @@
-"""Takes what an application records: never raises, never waits for IO, and costs less than a microsecond or two.
+"""Takes what an application records: never raises, never waits for IO, and costs less than a microsecond.
 
 Nothing under the lock does IO or logs, so waiting for another thread is short. A signal handler or a finalizer may
 record while its own thread holds the lock. The lock is one that its owner may take again, so that such a record cannot
