@@ -9,7 +9,6 @@ from typing import Any, Final
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
-from pydantic import ValidationError
 
 from licmeter.producers.errors import SendError
 from licmeter.producers.gateway.directory import Directory
@@ -81,6 +80,11 @@ class Follower:
             with contextlib.suppress(KafkaError, OSError):
                 await consumer.stop()
 
+    @property
+    def alive(self) -> bool:
+        """Whether what is known stays current."""
+        return self._task is not None and not self._task.done() and not self.failing
+
     async def _assign(self, consumer: AIOKafkaConsumer) -> None:
         metadata = await consumer._client.fetch_all_metadata()
         places: dict[str, list[TopicPartition]] = {}
@@ -137,9 +141,9 @@ class Follower:
                         self._directory.note(counters)
             elif record.value is not None:
                 self._on_verdict(parse_verdict(record.value))
-        except ValidationError as error:
+        except Exception as error:
             # Of a later version, perhaps. One record that cannot be read must not stop all others.
-            _log.error("record_unreadable", topic=topic, offset=record.offset, mistakes=error.error_count())
+            _log.error("record_unreadable", topic=topic, offset=record.offset, error=type(error).__name__)
 
     def _take_catalog(self, record: Any) -> None:
         if record.value is None:

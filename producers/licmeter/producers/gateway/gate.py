@@ -62,7 +62,7 @@ class Gate:
     @property
     def ready(self) -> bool:
         """Whether clients should be sent here: all is known, Kafka acknowledges, and this is not the end."""
-        return self.started and not (self.stopping or self.publisher.failing or self.follower.failing)
+        return self.started and self.follower.alive and not (self.stopping or self.publisher.failing)
 
     async def admit(self, request: Request, *, key_in_query: bool = False) -> Access:
         """Return whom the request's license key stands for; raises the problem otherwise."""

@@ -105,31 +105,30 @@ class Publisher:
                 # Those whose client was told to send again are left out.
                 taken = [entry for entry in lane.waiting if not entry[2].done()]
                 lane.waiting.clear()
-                await self._send(number, taken)
+                if taken:
+                    await self._send(number, taken)
         finally:
             lane.busy = False
 
     async def _send(self, number: int, taken: list[tuple[bytes, Sequence[bytes], asyncio.Future[None]]]) -> None:
-        failure: SendError | None = None
+        # Until it is known to be there it is not, whatever happens: who is told otherwise sends it no more.
+        failure: SendError | None = self._error("was not waited for: the gateway stops")
         try:
-            for future in [
-                await self._ship(batch, number)
-                for batch in self._batches([(key, value) for key, values, _ in taken for value in values])
-            ]:
+            pairs = [(key, value) for key, values, _ in taken for value in values]
+            for future in [await self._ship(batch, number) for batch in self._batches(pairs)]:
                 await future
-        except (KafkaError, OSError) as error:
+            failure = None
+        except Exception as error:  # the client has errors of its own beside Kafka's
             failure = self._error(f"refused or did not answer: {str(error) or type(error).__name__}")
-        except asyncio.CancelledError:
-            failure = self._error("was not waited for: the gateway stops")
-            raise
         finally:
             self.failing = failure is not None
             for _, _, done in taken:
-                if not done.done():
-                    if failure is None:
-                        done.set_result(None)
-                    else:
-                        done.set_exception(failure)
+                if done.done():
+                    continue
+                if failure is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(failure)
 
     async def _ship(self, batch: Any, number: int) -> "asyncio.Future[Any]":
         if self._producer is None:
