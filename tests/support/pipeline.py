@@ -16,6 +16,7 @@ from licmeter.schemas.attribution import decode_block
 from licmeter.schemas.authorization_rows import AUTHORIZATION_SCHEMA, AUTHORIZATIONS_KEY
 from licmeter.schemas.counters import ItemCounters, OrganizationCounters, parse_counters
 from licmeter.schemas.rejects import parse_reject_headers
+from licmeter.schemas.seat_rows import SEAT_SCHEMA, SEATS_KEY
 from licmeter.stream.batch import InputRecord, process_batch
 from licmeter.stream.flush import flush
 from licmeter.stream.outputs import MemoryOutputs, OutputRecord
@@ -76,6 +77,7 @@ class Results:
     items: dict[tuple[str, str], ItemCounters] = field(default_factory=dict)
     organizations: dict[str, OrganizationCounters] = field(default_factory=dict)
     authorizations: dict[tuple[int, int], tuple[Any, ...]] = field(default_factory=dict)
+    seats: dict[tuple[Any, ...], tuple[Any, Any, Any]] = field(default_factory=dict)
     breaches: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
@@ -121,6 +123,16 @@ def read_results(outputs: MemoryOutputs) -> Results:
     results = Results()
     for record in outputs.sent.get(topics.USAGE_ATTRIBUTED.name, []):
         assert record.value is not None
+        if record.key == SEATS_KEY:
+            for row in decode_block(record.value, SEAT_SCHEMA).to_pylist():
+                life = tuple(row.values())[:5]
+                since, last, end = results.seats.get(life, (row["since"], row["last_contact_at"], row["expires_at"]))
+                results.seats[life] = (
+                    min(since, row["since"]),
+                    max(last, row["last_contact_at"]),
+                    max(end, row["expires_at"]),
+                )
+            continue
         if record.key == AUTHORIZATIONS_KEY:
             for row in decode_block(record.value, AUTHORIZATION_SCHEMA).to_pylist():
                 place = (row["source_partition"], row["source_offset"])

@@ -82,6 +82,7 @@ def take_seat(item: MeteredItem, contact: Contact, occasion: Occasion) -> None:
     """Move the device's seat or give it a new one (V2)."""
     book = contact.state.seat_book(item.item_id)
     end_ms = item.seat_end(contact.at_ms)
+    contact.state.contacts.append((item.item_id, contact.client_uuid, occasion.project_id, contact.at_ms))
     if book.live(contact.client_uuid, contact.at_ms) is not None:
         book.contact(contact.client_uuid, contact.at_ms, end_ms)
         return

@@ -177,4 +177,5 @@ def _note_contact(decision: Decision, project: MeteredProject, report: Report, c
                 book = contact.state.seat_book(item.item_id)
                 if book.live(contact.client_uuid, contact.at_ms) is not None:
                     book.contact(contact.client_uuid, contact.at_ms, item.seat_end(contact.at_ms))
+                    contact.state.contacts.append((item.item_id, contact.client_uuid, "", contact.at_ms))
     decision.lines += [Line(feature or "", UNATTRIBUTED, 0) for feature in features]

@@ -119,7 +119,8 @@ class OrganizationState:
 
     `NOBODY` stands for all records of a partition that name no known organization. What came before
     `created_offset`, the organization's first catalog, was counted there, and is so again in a repeat.
-    Seats and notices are kept in records of their own; they are not part of `to_bytes`.
+    Seats and notices are kept in records of their own; they are not part of `to_bytes`. `contacts` are those with
+    seats since somebody last took them away: item, client, project ("" = without use), instant.
     """
 
     organization_id: str
@@ -134,6 +135,7 @@ class OrganizationState:
     requests: RequestWindows = field(default_factory=RequestWindows)
     seats: dict[str, SeatBook] = field(default_factory=dict)
     notices: NoticeBook = field(default_factory=NoticeBook)
+    contacts: list[tuple[str, str, str, int]] = field(default_factory=list)
     catalog: MeteredCatalog | None = None
 
     def use(self, item_id: str) -> ItemUse:

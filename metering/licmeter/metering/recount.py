@@ -84,6 +84,8 @@ class Recount:
         answer = self._apply(organization_id, event, self.now_ms if received_ms is None else received_ms)
         if answer is not None and not isinstance(answer, Refused):
             self.breaches += answer.breaches
+        if organization_id in self.organizations:
+            self.organizations[organization_id].contacts.clear()
         return Counted(organization_id, event, answer)
 
     def check_until(self, last_ms: int) -> None:

@@ -1,4 +1,4 @@
-"""`usage.attributed`: blocks of rows, of reports or of authorizations; the record's key tells which.
+"""`usage.attributed`: blocks of rows, of reports, authorizations or seats; the record's key tells which.
 
 A block is one record, so it is taken whole or not at all.
 """
@@ -11,18 +11,22 @@ import pyarrow.compute as pc
 
 from licmeter.schemas.attribution import SCHEMA, decode_block
 from licmeter.schemas.authorization_rows import AUTHORIZATION_SCHEMA, AUTHORIZATIONS_KEY
+from licmeter.schemas.seat_rows import SEAT_SCHEMA, SEATS_KEY
 from licmeter.sinks.rows import SECONDS, SECONDS_MAX
 
-__all__ = ["AUTHORIZATIONS_TABLE", "ROWS_TABLE", "checked_block", "combine_blocks"]
+__all__ = ["AUTHORIZATIONS_TABLE", "ROWS_TABLE", "SEATS_TABLE", "checked_block", "combine_blocks"]
 
 ROWS_TABLE: Final = "usage_attributed"
 AUTHORIZATIONS_TABLE: Final = "authorizations"
+SEATS_TABLE: Final = "seats"
 
 
 def checked_block(key: bytes | None, value: bytes) -> tuple[str, pa.Table]:
     """Decode a block, and name its table; raises `ArrowInvalid` also for one whose rows ClickHouse could not hold."""
     if key == AUTHORIZATIONS_KEY:
         return AUTHORIZATIONS_TABLE, _checked(value, AUTHORIZATION_SCHEMA, "at")
+    if key == SEATS_KEY:
+        return SEATS_TABLE, _checked(value, SEAT_SCHEMA, "first_at")
     return ROWS_TABLE, _checked(value, SCHEMA, "slot")
 
 

@@ -7,6 +7,7 @@ What the sink's topics may hold, and what becomes of it:
 - `license.counters`: a state becomes a row. A tombstone is the compaction's and says nothing: it is skipped, and
   counted. Anything else is undecodable.
 - `license.alerts`: a breach or a usage alert becomes a row. Anything else is undecodable.
+- `license.catalog`: a document becomes a row. A tombstone is skipped, and counted. Anything else is undecodable.
 - `usage.rejected`: always a row. A record without our headers is not ours; it is stored with the reason
   `undecodable` and its own place as its origin.
 """
@@ -20,9 +21,16 @@ from typing import Final
 import pyarrow as pa
 from pydantic import ValidationError
 
-from licmeter.schemas.topics import LICENSE_ALERTS, LICENSE_COUNTERS, USAGE_ATTRIBUTED, USAGE_REJECTED
+from licmeter.schemas.topics import (
+    LICENSE_ALERTS,
+    LICENSE_CATALOG,
+    LICENSE_COUNTERS,
+    USAGE_ATTRIBUTED,
+    USAGE_REJECTED,
+)
 from licmeter.sinks.alerts import alert_row
 from licmeter.sinks.blocks import checked_block, combine_blocks
+from licmeter.sinks.catalogs import CATALOGS_TABLE, catalog_row
 from licmeter.sinks.counters import counters_row
 from licmeter.sinks.records import Record
 from licmeter.sinks.rejected import REJECTED_SCHEMA, REJECTED_TABLE, RejectedRow, rejected_row
@@ -31,6 +39,8 @@ from licmeter.sinks.rows import Row, RowTable
 __all__ = ["RowBatch", "Undecodable"]
 
 _DETAIL_CHARS_MAX: Final = 300
+#: Topics on which a tombstone is nothing to store.
+_COMPACTED: Final = frozenset({LICENSE_COUNTERS.name, LICENSE_CATALOG.name})
 
 #: Topics of which a record is one row: how it is made, and for which table.
 _ROW_MAKERS: Final[Mapping[str, Callable[[bytes], tuple[RowTable, Row]]]] = MappingProxyType(
@@ -63,7 +73,7 @@ class RowBatch:
         if record.topic == USAGE_REJECTED.name:
             self._rejected.append(rejected_row(record))
             self.rows += 1
-        elif record.topic == LICENSE_COUNTERS.name and record.value is None:
+        elif record.topic in _COMPACTED and record.value is None:
             self.skipped += 1
         else:
             try:
@@ -79,6 +89,9 @@ class RowBatch:
             name, block = checked_block(record.key, record.value)
             self._blocks[name].append(block)
             self.rows += block.num_rows
+        elif record.topic == LICENSE_CATALOG.name:
+            self._rows[CATALOGS_TABLE].append(catalog_row(record.value, record.offset))
+            self.rows += 1
         elif record.topic in _ROW_MAKERS:
             table, row = _ROW_MAKERS[record.topic](record.value)
             self._rows[table].append(row)

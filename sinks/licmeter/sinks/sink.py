@@ -20,6 +20,7 @@ from licmeter.schemas.outcomes import RejectReason
 from licmeter.schemas.rejects import RejectOrigin, reject_headers
 from licmeter.schemas.topics import (
     LICENSE_ALERTS,
+    LICENSE_CATALOG,
     LICENSE_COUNTERS,
     REJECT_BYTES_MAX,
     USAGE_ATTRIBUTED,
@@ -33,7 +34,13 @@ from licmeter.sinks.writer import ClickHouseWriter
 
 __all__ = ["TOPICS", "SinkConfig", "run_sink"]
 
-TOPICS: Final = (USAGE_ATTRIBUTED.name, LICENSE_COUNTERS.name, LICENSE_ALERTS.name, USAGE_REJECTED.name)
+TOPICS: Final = (
+    USAGE_ATTRIBUTED.name,
+    LICENSE_COUNTERS.name,
+    LICENSE_ALERTS.name,
+    USAGE_REJECTED.name,
+    LICENSE_CATALOG.name,
+)
 
 #: While ClickHouse is down nothing is polled, for hours if need be, and leaving the group would only move the same
 #: trouble to another member. Membership rests on the heartbeats, which aiokafka sends in the background.

@@ -18,6 +18,7 @@ from licmeter.metering.organization import OrganizationState
 from licmeter.metering.report import Report
 from licmeter.metering.slots import is_late
 from licmeter.schemas.outcomes import AuthOutcome, Outcome, RejectReason
+from licmeter.schemas.seat_rows import EXPIRES_MS_MAX
 from licmeter.schemas.verdicts import Verdict
 from licmeter.stream.partition import PartitionState
 from licmeter.stream.verdicts import verdict_of
@@ -25,6 +26,8 @@ from licmeter.stream.verdicts import verdict_of
 __all__ = ["BatchResult", "InputRecord", "Reject", "process_batch"]
 
 _DAY_MS: Final = 86_400_000
+
+SeatIdentity = tuple[str, str, str, int, str]  # organization, item, client, first contact, project
 
 
 class InputRecord(NamedTuple):
@@ -49,7 +52,8 @@ class Reject(NamedTuple):
 class BatchResult:
     """What a batch leads to.
 
-    `rows` have the columns of `schemas.attribution`, `authorizations` those of `schemas.authorization_rows`.
+    `rows` have the columns of `schemas.attribution`, `authorizations` those of `schemas.authorization_rows`. `seats` have
+    the identity of `schemas.seat_rows`, and then since, last contact and end.
     """
 
     partition: int
@@ -58,6 +62,7 @@ class BatchResult:
     skipped: int = 0
     rows: list[tuple[object, ...]] = field(default_factory=list)
     authorizations: list[tuple[object, ...]] = field(default_factory=list)
+    seats: dict[SeatIdentity, tuple[int, int, int]] = field(default_factory=dict)
     verdicts: list[Verdict] = field(default_factory=list)
     breaches: list[BreachFact] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
@@ -129,6 +134,8 @@ def _apply_report(
     record: InputRecord, report: Report, owner: OrganizationState, state: PartitionState, result: BatchResult
 ) -> None:
     decision = meter_report(report, owner, state.seen, state.slots)
+    if owner.contacts:
+        _note_seats(owner, result)
     if decision.breaches:
         result.breaches += decision.breaches
     if decision.reason is not None:
@@ -190,6 +197,8 @@ def _apply_authorization(
     record: InputRecord, request: Authorization, owner: OrganizationState, state: PartitionState, result: BatchResult
 ) -> None:
     decision = meter_authorization(request, owner, state.seen, state.slots)
+    if owner.contacts:
+        _note_seats(owner, result)
     result.breaches += decision.breaches
     result.verdicts.append(verdict_of(request, decision, state.partition, record.offset))
     if decision.reason is not None:
@@ -229,6 +238,23 @@ def _authorization_row(
         partition,
         offset,
     )
+
+
+def _note_seats(owner: OrganizationState, result: BatchResult) -> None:
+    """Note the seats that an event was a contact with, before a later one of the batch can replace them."""
+    for item_id, client_uuid, project_id, at_ms in owner.contacts:
+        seat = owner.seats[item_id].seats.get(client_uuid)
+        if seat is None:
+            continue  # it ended so long before other contacts of the item that it was forgotten already
+        identity = (owner.organization_id, item_id, client_uuid, seat.first_ms, project_id)
+        # An authorization's clock may be behind that of the contact which took the seat.
+        since_ms, end_ms = max(at_ms, seat.first_ms), min(seat.expires_ms, EXPIRES_MS_MAX)
+        known = result.seats.get(identity)
+        if known is not None:
+            result.seats[identity] = (min(known[0], since_ms), max(known[1], at_ms), end_ms)
+        else:
+            result.seats[identity] = (since_ms, max(at_ms, seat.first_ms), end_ms)
+    owner.contacts.clear()
 
 
 def _apply_catalog(record: InputRecord, change: CatalogChange, state: PartitionState, result: BatchResult) -> None:

@@ -13,6 +13,7 @@ from licmeter.schemas.authorization_rows import AUTHORIZATION_SCHEMA, AUTHORIZAT
 from licmeter.schemas.envelope import CLOUD_EVENT_HEADERS
 from licmeter.schemas.rejects import RejectOrigin, reject_headers
 from licmeter.schemas.reports import encode_event
+from licmeter.schemas.seat_rows import SEAT_SCHEMA, SEATS_KEY
 from licmeter.schemas.verdicts import Verdict, verdict_event
 from licmeter.stream.batch import BatchResult
 
@@ -55,6 +56,10 @@ def output_records(result: BatchResult, source_topic: str) -> Iterator[tuple[str
         columns = list(zip(*result.authorizations, strict=True))
         blocks = encode_blocks(columns, AUTHORIZATION_SCHEMA)
         yield topics.USAGE_ATTRIBUTED.name, [OutputRecord(AUTHORIZATIONS_KEY, block) for block in blocks]
+    if result.seats:
+        columns = list(zip(*((*identity, *span) for identity, span in result.seats.items()), strict=True))
+        blocks = encode_blocks(columns, SEAT_SCHEMA)
+        yield topics.USAGE_ATTRIBUTED.name, [OutputRecord(SEATS_KEY, block) for block in blocks]
     if result.verdicts:
         yield topics.LICENSE_VERDICTS.name, [_verdict(message) for message in result.verdicts]
     if result.breaches:
