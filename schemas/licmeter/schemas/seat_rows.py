@@ -1,9 +1,9 @@
 """Rows of seats on `usage.attributed`: who holds a seat of a device item, through which project, from when to when.
 
-Blocks like those of reports, told apart by the record's key. A row says of one life of a seat what a batch of the stream
-saw of it. Rows of one identity `(organization_id, item_id, client_uuid, first_at, project_id)` are merged by the earliest
-`since`, the latest `last_contact_at` and the latest `expires_at`: a contact never shortens a seat (decision 8, G1), so
-repeats and other bounds of batches give the same seats.
+Blocks like those of reports, told apart by the record's key. A row says of one life of a seat what a batch of the
+stream saw of it. Rows of one identity `(organization_id, item_id, client_uuid, first_at, project_id)` are merged by the
+earliest `since`, the latest `last_contact_at` and the latest `expires_at`: a contact never shortens a seat (decision 8,
+G1), so repeats and other bounds of batches give the same seats.
 """
 
 from typing import Final

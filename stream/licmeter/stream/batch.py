@@ -52,8 +52,8 @@ class Reject(NamedTuple):
 class BatchResult:
     """What a batch leads to.
 
-    `rows` have the columns of `schemas.attribution`, `authorizations` those of `schemas.authorization_rows`. `seats` have
-    the identity of `schemas.seat_rows`, and then since, last contact and end.
+    `rows` have the columns of `schemas.attribution`, `authorizations` those of `schemas.authorization_rows`. `seats`
+    have the identity of `schemas.seat_rows`, and then since, last contact and end.
     """
 
     partition: int

@@ -1,0 +1,1 @@
+"""Statistics of the domain, section 10: questions as values, and the answers as tables."""
