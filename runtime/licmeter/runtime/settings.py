@@ -72,6 +72,9 @@ class SinkSettings(_Section):
     flush_interval_s: Annotated[float, Field(gt=0)] = 1.0  # a third of what accepted -> queryable may take
     batch_rows_max: Annotated[int, Field(ge=1)] = 200_000
     retry_wait_s_max: Annotated[float, Field(gt=0)] = 10.0
+    rollup_interval_s: Annotated[float, Field(ge=0)] = Field(
+        60.0, description="how often the rollups of the statistics are brought up to date; 0 = never by this sink"
+    )
 
 
 class GatewaySettings(_Section):

@@ -43,7 +43,7 @@ class ClickHouseTarget:
         parts = urlsplit(self.url)
         return parts.port or _PORTS[parts.scheme]
 
-    def connect(self, **settings: object) -> Client:
+    def connect(self, *, answer_timeout_s: int = _ANSWER_TIMEOUT_S, **settings: object) -> Client:
         """Open a blocking client; raises `clickhouse_connect`'s errors."""
         return clickhouse_connect.get_client(
             host=self.host,
@@ -53,7 +53,7 @@ class ClickHouseTarget:
             password=self.password,
             database=self.database,
             connect_timeout=_CONNECT_TIMEOUT_S,
-            send_receive_timeout=_ANSWER_TIMEOUT_S,
+            send_receive_timeout=answer_timeout_s,
             autogenerate_session_id=False,
             settings=settings,
         )

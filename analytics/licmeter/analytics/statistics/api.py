@@ -7,10 +7,10 @@ Every answer says when the organization was last counted (Q7). Nothing of anothe
 organization is a parameter of every query, and is given once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from licmeter.analytics.query import ALWAYS, Client, Period, Query, Row, run
 from licmeter.analytics.statistics.completeness import CompletenessQuery, SilentClientsQuery
@@ -27,6 +27,7 @@ from licmeter.analytics.statistics.forecast import HORIZON_DAYS, WEEKS, Forecast
 from licmeter.analytics.statistics.holders import SeatHoldersQuery
 from licmeter.analytics.statistics.items import CatalogQuery, ItemHeader, LiveSeatsQuery, item_headers
 from licmeter.analytics.statistics.series import Series
+from licmeter.analytics.statistics.sources import Days, StandingQuery
 from licmeter.analytics.statistics.tables import Table
 from licmeter.analytics.statistics.trends import DevicesSoFar, Share, Shares, TrendPoint, accumulated, filled
 from licmeter.analytics.statistics.words import ORGANIZATION, Basis, Bucket, Measure, Scope, Split, StatisticsError
@@ -51,6 +52,12 @@ class Answer(Generic[_T]):
     organization_id: str
     updated_at: datetime | None
     value: _T
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    updated_at: datetime | None
+    dirty: tuple[date, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,9 @@ class Statistics:
         basis: Basis = Basis.USAGE,
     ) -> Answer[Table]:
         """Return any measure by bucket and split, sparse."""
-        return self._table(Series(self.organization_id, measure, scope, period, bucket, split, basis))
+        standing = self._standing()
+        question = Series(self.organization_id, measure, scope, period, bucket, split, basis, standing.dirty)
+        return self._answer(standing, self._run(question))
 
     def trend(
         self,
@@ -106,24 +115,24 @@ class Statistics:
 
         `accumulative`: devices so far in the range, the peak so far, of all others the running sum.
         """
-        updated_at = self.updated_at()
+        standing = self._standing()
         if accumulative and measure is Measure.DEVICES:
-            rows = run(self._client, DevicesSoFar(self.organization_id, scope, period, basis))
+            rows = run(self._client, DevicesSoFar(self.organization_id, scope, period, basis, standing.dirty))
             values = {row["day"]: row["value"] for row in rows}
         else:
-            question = Series(self.organization_id, measure, scope, period, Bucket.DAY, None, basis)
+            question = Series(self.organization_id, measure, scope, period, Bucket.DAY, None, basis, standing.dirty)
             values = {row["bucket"].date(): row["value"] for row in run(self._client, question)}
         points = filled(values, period, self.today)
-        return self._answer(updated_at, accumulated(measure, points) if accumulative else points)
+        return self._answer(standing, accumulated(measure, points) if accumulative else points)
 
     def shares(
         self, scope: Scope = ORGANIZATION, period: Period = ALWAYS, basis: Basis = Basis.USAGE
     ) -> Answer[Shares]:
         """Return units by feature: of all history, of the range, of today (Q3)."""
-        updated_at = self.updated_at()
+        standing = self._standing()
         today = Period(self.today, self.today)
-        chosen = [self._share(scope, each, basis) for each in (ALWAYS, period, today)]
-        return self._answer(updated_at, Shares(*chosen))
+        chosen = [self._share(scope, each, basis, standing.dirty) for each in (ALWAYS, period, today)]
+        return self._answer(standing, Shares(*chosen))
 
     def day_detail(
         self,
@@ -138,21 +147,23 @@ class Statistics:
 
     def items(self) -> Answer[list[ItemHeader]]:
         """Return the header of each item of the catalog (Q2), in the order of ids."""
-        document, updated_at = self._catalog()
+        standing, document = self._standing(), self._catalog()
         if document is None:
-            return self._answer(updated_at, [])
+            return self._answer(standing, [])
         now = self._clock()
         active = {row["item_id"]: row["active"] for row in run(self._client, LiveSeatsQuery(self.organization_id, now))}
-        peaks = {row["item_id"]: row["peak"] for row in run(self._client, PeaksQuery(self.organization_id))}
+        peaks = {
+            row["item_id"]: row["peak"] for row in run(self._client, PeaksQuery(self.organization_id, standing.dirty))
+        }
         counters = run(self._client, ItemCountersQuery(self.organization_id))
-        return self._answer(updated_at, item_headers(document, counters, active, peaks, now))
+        return self._answer(standing, item_headers(document, counters, active, peaks, now))
 
     def concurrency(self, scope: Scope = ORGANIZATION, period: Period = ALWAYS) -> Answer[ConcurrencyProfile]:
         """Return peak and percentiles over all slots of the range; an open end is the first or last day of use."""
-        updated_at = self.updated_at()
-        (row,) = run(self._client, ConcurrencyQuery(self.organization_id, scope, period))
+        standing = self._standing()
+        (row,) = run(self._client, ConcurrencyQuery(self.organization_id, scope, period, standing.dirty))
         days = days_of(period, row["first_day"], row["last_day"])
-        return self._answer(updated_at, concurrency_profile(row["slots"], days))
+        return self._answer(standing, concurrency_profile(row["slots"], days))
 
     def seats(self, item_id: str | None = None) -> Answer[Table]:
         """Return who holds a seat now, and whether it was ever used."""
@@ -160,21 +171,23 @@ class Statistics:
 
     def denials(self, scope: Scope = ORGANIZATION, period: Period = ALWAYS) -> Answer[Table]:
         """Return refusals by code and day, beside usage."""
-        return self._table(DenialsQuery(self.organization_id, scope, period))
+        standing = self._standing()
+        question = DenialsQuery(self.organization_id, scope, period, standing.dirty)
+        return self._answer(standing, self._run(question))
 
     def completeness(self, scope: Scope = ORGANIZATION) -> Answer[Completeness]:
         """Return how many of the known clients are silent, and which."""
-        updated_at, now = self.updated_at(), self._clock()
+        standing, now = self._standing(), self._clock()
         (totals,) = run(self._client, CompletenessQuery(self.organization_id, now, scope))
         silent = SilentClientsQuery(self.organization_id, now, scope)
-        return self._answer(updated_at, Completeness(totals, self._run(silent)))
+        return self._answer(standing, Completeness(totals, self._run(silent)))
 
     def forecast(self, item_id: str) -> Answer[Forecast]:
         """Return when an item's quota, or its overuse budget of the year, will be used up.
 
         Raises `StatisticsError` for an item that is not in the catalog, and for one whose use is no sum.
         """
-        document, updated_at = self._catalog()
+        standing, document = self._standing(), self._catalog()
         item = None if document is None else document.items.get(item_id)
         if item is None or document is None:
             raise StatisticsError(f"there is no item {item_id} in the catalog of {self.organization_id}")
@@ -185,7 +198,7 @@ class Statistics:
         measure = Measure.COUNT if rules.cumulative else Measure.EXCEPTIONS
         yesterday = today - timedelta(days=1)
         period = Period(today - timedelta(days=7 * WEEKS), yesterday)
-        question = Series(self.organization_id, measure, Scope.item(item_id), period, Bucket.DAY)
+        question = Series(self.organization_id, measure, Scope.item(item_id), period, Bucket.DAY, dirty=standing.dirty)
         values = {row["bucket"].date(): row["value"] for row in run(self._client, question)}
         history = filled(values, Period(self._first_day(item_id, period), yesterday), yesterday)
         end = min(item.expires_at, now + timedelta(days=HORIZON_DAYS))
@@ -193,11 +206,11 @@ class Statistics:
             turn = item.starts_at + (rules.budget_year(instant_ms(now)) + 1) * _BUDGET_YEAR
             end = min(end, turn)
         result = forecast([point.value for point in history], yesterday, header.used, header.limit, end.date())
-        return self._answer(updated_at, result)
+        return self._answer(standing, result)
 
     def updated_at(self) -> datetime | None:
         """Return when the last event arrived that is counted."""
-        return self._catalog()[1]
+        return self._standing().updated_at
 
     def _first_day(self, item_id: str, period: Period) -> date | None:
         """Return the first day of the range on which the item could have been used, as far as its use tells."""
@@ -206,24 +219,26 @@ class Statistics:
         first = rows[0]["bucket"].date() if rows else None
         return max(first, period.first) if first is not None and period.first is not None else period.first
 
-    def _share(self, scope: Scope, period: Period, basis: Basis) -> Share:
-        question = Series(self.organization_id, Measure.COUNT, scope, period, Bucket.ALL, Split.FEATURE, basis)
+    def _share(self, scope: Scope, period: Period, basis: Basis, dirty: Days) -> Share:
+        question = Series(self.organization_id, Measure.COUNT, scope, period, Bucket.ALL, Split.FEATURE, basis, dirty)
         by_feature = {row["split"]: row["value"] for row in run(self._client, question)}
         return Share(sum(by_feature.values()), by_feature)
 
-    def _catalog(self) -> tuple[Organization | None, datetime | None]:
-        (row,) = run(self._client, CatalogQuery(self.organization_id))
-        document = Organization.model_validate_json(row["document"]) if row["document"] else None
-        return document, row["updated_at"]
+    def _standing(self) -> _Standing:
+        """Return what is asked before anything else: what is counted after that is not claimed (Q7)."""
+        (row,) = run(self._client, StandingQuery(self.organization_id))
+        return _Standing(row["updated_at"], tuple(row["dirty"]))
+
+    def _catalog(self) -> Organization | None:
+        rows = run(self._client, CatalogQuery(self.organization_id))
+        return Organization.model_validate_json(rows[0]["document"]) if rows else None
 
     def _run(self, query: Query) -> Table:
-        columns: Sequence[str] = query.columns
-        return Table(columns, run(self._client, query))
+        return Table(query.columns, run(self._client, query))
 
     def _table(self, query: Query) -> Answer[Table]:
-        # First when, then what: what is counted in between is in the answer, and not claimed.
-        updated_at = self.updated_at()
-        return self._answer(updated_at, self._run(query))
+        standing = self._standing()
+        return self._answer(standing, self._run(query))
 
-    def _answer(self, updated_at: datetime | None, value: Any) -> Answer[Any]:
-        return Answer(self.organization_id, updated_at, value)
+    def _answer(self, standing: _Standing, value: _T) -> Answer[_T]:
+        return Answer(self.organization_id, standing.updated_at, value)

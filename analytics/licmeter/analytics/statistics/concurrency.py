@@ -6,7 +6,7 @@ from datetime import date
 from typing import Any, ClassVar, Final
 
 from licmeter.analytics.query import ALWAYS, Period
-from licmeter.analytics.statistics.sources import Source
+from licmeter.analytics.statistics.sources import Days, Source
 from licmeter.analytics.statistics.words import ORGANIZATION, Scope, ScopeKind
 
 __all__ = [
@@ -30,6 +30,7 @@ class ConcurrencyQuery:
     organization_id: str
     scope: Scope = ORGANIZATION
     period: Period = ALWAYS
+    dirty: Days = None
 
     columns: ClassVar[Sequence[str]] = ("slots", "first_day", "last_day")
 
@@ -41,6 +42,7 @@ class ConcurrencyQuery:
             False,
             self.scope.name if self.scope.kind is ScopeKind.PROJECT else None,
             self.scope.name if self.scope.kind is ScopeKind.ITEM else None,
+            self.dirty,
         )
         text = f"""
             SELECT sumMap(slots), minOrNull(day), maxOrNull(day)
@@ -54,12 +56,13 @@ class PeaksQuery:
     """The most that was in use at once of each item, over all history."""
 
     organization_id: str
+    dirty: Days = None
 
     columns: ClassVar[Sequence[str]] = ("item_id", "peak")
 
     def to_sql(self) -> tuple[str, dict[str, Any]]:
         """Return the text and its parameters."""
-        source = Source(self.organization_id, ALWAYS)
+        source = Source(self.organization_id, ALWAYS, dirty=self.dirty)
         text = f"SELECT item_id, max(peak) AS peak FROM ({source.concurrency_days('item')}) GROUP BY item_id"
         return text, source.parameters
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from licmeter.analytics.query import ALWAYS, Period
-from licmeter.analytics.statistics.sources import Source
+from licmeter.analytics.statistics.sources import Days, Source
 from licmeter.analytics.statistics.words import ORGANIZATION, Scope, ScopeKind, StatisticsError
 
 __all__ = ["DenialsQuery"]
@@ -19,6 +19,7 @@ class DenialsQuery:
     organization_id: str
     scope: Scope = ORGANIZATION
     period: Period = ALWAYS
+    dirty: Days = None
 
     columns: ClassVar[Sequence[str]] = ("day", "auth", "auth_failed", "codes", "count")
 
@@ -29,7 +30,7 @@ class DenialsQuery:
     def to_sql(self) -> tuple[str, dict[str, Any]]:
         """Return the text and its parameters."""
         project_id = self.scope.name if self.scope.kind is ScopeKind.PROJECT else None
-        source = Source(self.organization_id, self.period, project_id=project_id)
+        source = Source(self.organization_id, self.period, project_id=project_id, dirty=self.dirty)
         text = f"""
             SELECT day, sum(asked), sum(refused), sumMap(codes), sum(units)
             FROM (

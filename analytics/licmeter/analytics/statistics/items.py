@@ -26,19 +26,15 @@ _UNITS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class CatalogQuery:
-    """The current document of the organization, and when anything of it was last counted (Q7)."""
+    """The current document of the organization; no row before its first catalog."""
 
     organization_id: str
 
-    columns: ClassVar[Sequence[str]] = ("document", "updated_at")
+    columns: ClassVar[Sequence[str]] = ("document",)
 
     def to_sql(self) -> tuple[str, dict[str, Any]]:
         """Return the text and its parameters."""
-        text = """
-            SELECT (SELECT document FROM catalogs WHERE organization_id = {organization:String}),
-                   (SELECT maxOrNull(updated_at) FROM organization_counters
-                    WHERE organization_id = {organization:String})
-        """
+        text = "SELECT document FROM catalogs WHERE organization_id = {organization:String}"
         return text, {"organization": self.organization_id}
 
 

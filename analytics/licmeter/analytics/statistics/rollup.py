@@ -16,7 +16,7 @@ from licmeter.analytics.query import READ_SETTINGS
 from licmeter.analytics.statistics import fragments
 from licmeter.analytics.statistics.sources import CUT, ROLLUP_COLUMNS
 
-__all__ = ["LAG_S", "ROLLUP_TABLES", "RollupReport", "Span", "rebuild", "refresh", "spans"]
+__all__ = ["LAG_S", "ROLLUP_TABLES", "RollupReport", "Span", "rebuild", "refresh", "spans", "standing"]
 
 #: The sink cuts an insert off after 60 seconds (`sinks.target`); the server may need as long again to notice.
 LAG_S: Final = 180
@@ -38,10 +38,10 @@ _MICROSECONDS: Final = 1_000_000
 class Client(Protocol):
     """What is needed of a clickhouse-connect client."""
 
-    def query(self, query: str, parameters: Any = ..., settings: Any = ...) -> Any:
+    def query(self, query: str, *, parameters: Any = ..., settings: Any = ...) -> Any:
         """Run a query."""
 
-    def command(self, cmd: str, parameters: Any = ..., settings: Any = ...) -> Any:
+    def command(self, cmd: str, *, parameters: Any = ..., settings: Any = ...) -> Any:
         """Run a statement."""
 
 
@@ -218,3 +218,24 @@ def _move_cut(client: Client, cut: datetime, version: int) -> None:
         "SELECT 'days', greatest(max(cut), {cut:DateTime64(3, 'UTC')}), {version:UInt64} FROM rollup_cuts",
         parameters={"cut": cut, "version": version},
     )
+
+
+def standing(client: Client) -> dict[str, Any]:
+    """Return the cut (None before the first run), how many days of organizations are open, and each table's extent."""
+    ((cut, open_days),) = client.query(
+        f"""
+        SELECT {CUT}, (SELECT uniqExact(organization_id, day) FROM (
+            SELECT organization_id, toDate(slot) AS day FROM usage_attributed WHERE ingested_at > {CUT}
+            UNION ALL
+            SELECT organization_id, toDate(at) AS day FROM authorizations WHERE ingested_at > {CUT}
+        ))
+        SETTINGS final = 0
+        """
+    ).result_rows
+    tables = []
+    for name in ROLLUP_TABLES:
+        ((rows, first, last),) = client.query(f"SELECT count(), min(day), max(day) FROM {name} FINAL").result_rows
+        tables.append(
+            {"table": name, "rows": rows, "first_day": first if rows else None, "last_day": last if rows else None}
+        )
+    return {"cut": cut.replace(tzinfo=UTC) if cut.year > 1970 else None, "open": open_days, "tables": tables}

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final
 from licmeter.analytics.query import ALWAYS, Period
 from licmeter.analytics.statistics.fragments import ACCEPTED, in_use_by_slot
 from licmeter.analytics.statistics.seats import active_devices
-from licmeter.analytics.statistics.sources import Source
+from licmeter.analytics.statistics.sources import Days, Source
 from licmeter.analytics.statistics.words import (
     BUCKET_SECONDS,
     ORGANIZATION,
@@ -68,6 +68,7 @@ class Series:
     bucket: Bucket = Bucket.ALL
     split: Split | None = None
     basis: Basis = Basis.USAGE
+    dirty: Days = None
 
     columns: ClassVar[Sequence[str]] = ("bucket", "split", "value")
 
@@ -83,6 +84,7 @@ class Series:
             self.basis is Basis.RECEIVED,
             self.scope.name if self.scope.kind is ScopeKind.PROJECT else None,
             self.scope.name if self.scope.kind is ScopeKind.ITEM else None,
+            self.dirty,
         )
         if self.measure is Measure.ACTIVE_DEVICES:
             return active_devices(source, self.bucket, self.split)

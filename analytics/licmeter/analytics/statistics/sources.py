@@ -3,16 +3,23 @@
 The rollups are right for everything that was written up to the *cut* (`rollup_cuts`). A day with facts that were
 written after it is *dirty*, and is read from the facts. So answers are as fresh as the facts, and exact, whenever the
 rollup job ran last, or if it never did.
+
+Which days are dirty may be asked first (`StandingQuery`), once for all questions of an answer, and named in them.
+What is written after that is not in the answer, as with any answer.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from licmeter.analytics.query import Period
 from licmeter.analytics.statistics import fragments
 
-__all__ = ["CUT", "ROLLUP_COLUMNS", "Source"]
+__all__ = ["CUT", "ROLLUP_COLUMNS", "Days", "Source", "StandingQuery"]
+
+#: Dirty days that were asked for; None = the question finds them itself.
+Days = tuple[date, ...] | None
 
 #: The instant up to which writing is covered; 1970 before the job's first run.
 CUT: Final = "(SELECT max(cut) FROM rollup_cuts WHERE name = 'days')"
@@ -40,11 +47,29 @@ ROLLUP_COLUMNS: Final = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class StandingQuery:
+    """When the organization was last counted (Q7), and which days its rollups do not cover."""
+
+    organization_id: str
+
+    columns: ClassVar[Sequence[str]] = ("updated_at", "dirty")
+
+    def to_sql(self) -> tuple[str, dict[str, Any]]:
+        """Return the text and its parameters."""
+        text = f"""
+            SELECT (SELECT maxOrNull(updated_at) FROM organization_counters
+                    WHERE organization_id = {{organization:String}}),
+                   (SELECT arraySort(groupArray(day)) FROM (SELECT * FROM ({_DIRTY}) AS days(day)))
+        """
+        return text, {"organization": self.organization_id}
+
+
 @dataclass(slots=True)
 class Source:
     """Builds sub-queries for one organization and a range of days, and gathers their parameters.
 
-    `received`: the range is of arrivals, not of slots. `scope` narrows projects and items.
+    `received`: the range is of arrivals, not of slots. `project_id` and `item_id` narrow the scope.
     """
 
     organization_id: str
@@ -52,6 +77,7 @@ class Source:
     received: bool = False
     project_id: str | None = None
     item_id: str | None = None
+    dirty: Days = None
     parameters: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -112,7 +138,9 @@ class Source:
 
     def _rollup(self, table: str, condition: str = "true") -> str:
         columns = ROLLUP_COLUMNS[table]
-        conditions = [self.scope(), condition, f"day NOT IN ({_DIRTY})"]
+        conditions = [self.scope(), condition]
+        if self.dirty is None or self.dirty:
+            conditions.append(f"day NOT IN {self._dirty_days()}")
         if self.received and "received_day" in columns:
             conditions += self._days("received_day", self.period, "day")
             conditions += self._days("day", self._slots_of_arrivals(), "slot_day")
@@ -120,10 +148,19 @@ class Source:
             conditions += self._days("day", self.period, "day")
         return f"SELECT {columns} FROM {table} WHERE {' AND '.join(conditions)}"
 
+    def _dirty_days(self) -> str:
+        """Return the set of dirty days."""
+        if self.dirty is None:
+            return f"({_DIRTY})"
+        self.parameters["dirty"] = list(self.dirty)
+        return "{dirty:Array(Date)}"
+
     def _dirty_facts(self, clock: str) -> str:
-        return f"{self.facts(clock)} AND toDate({clock}) IN ({_DIRTY})"
+        return f"{self.facts(clock)} AND toDate({clock}) IN {self._dirty_days()}"
 
     def _union(self, table: str, rollup: str, facts: str) -> str:
+        if self.dirty is not None and not self.dirty:
+            return rollup
         return f"{rollup} UNION ALL SELECT {ROLLUP_COLUMNS[table]} FROM ({facts})"
 
     def _slots_of_arrivals(self) -> Period:

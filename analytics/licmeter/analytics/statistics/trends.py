@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Any, ClassVar, Final
 
 from licmeter.analytics.query import ALWAYS, Period
-from licmeter.analytics.statistics.sources import Source
+from licmeter.analytics.statistics.sources import Days, Source
 from licmeter.analytics.statistics.words import ORGANIZATION, Basis, Measure, Scope, ScopeKind, StatisticsError
 
 __all__ = ["DevicesSoFar", "Share", "Shares", "TrendPoint", "accumulated", "filled"]
@@ -46,6 +46,7 @@ class DevicesSoFar:
     scope: Scope = ORGANIZATION
     period: Period = ALWAYS
     basis: Basis = Basis.USAGE
+    dirty: Days = None
 
     columns: ClassVar[Sequence[str]] = ("day", "value")
 
@@ -57,6 +58,7 @@ class DevicesSoFar:
             self.basis is Basis.RECEIVED,
             self.scope.name if self.scope.kind is ScopeKind.PROJECT else None,
             self.scope.name if self.scope.kind is ScopeKind.ITEM else None,
+            self.dirty,
         )
         text = f"""
             SELECT first_day, count() FROM (

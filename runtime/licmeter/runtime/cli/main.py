@@ -6,7 +6,19 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from licmeter.runtime.cli import demo, keys, metering, sending, services, setup, simulating, spool, stats
+from licmeter.runtime.cli import (
+    auditing,
+    demo,
+    keys,
+    metering,
+    rollups,
+    sending,
+    services,
+    setup,
+    simulating,
+    spool,
+    stats,
+)
 from licmeter.runtime.cli.output import errors
 from licmeter.runtime.errors import LicmeterError
 
@@ -27,6 +39,8 @@ sending.register(app)
 spool.register(app)
 simulating.register(app)
 stats.register(app)
+rollups.register(app)
+auditing.register(app)
 metering.register(app)
 
 

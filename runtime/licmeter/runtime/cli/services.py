@@ -66,6 +66,7 @@ def stream(parent_pipe: ParentPipe = None, check: CheckOnly = False) -> None:
 def sink(parent_pipe: ParentPipe = None, check: CheckOnly = False) -> None:
     """Run a sink: writes what the worker put out to ClickHouse."""
     settings = _settings(parent_pipe)
+    from licmeter.runtime.rollups import keep_rolled_up
     from licmeter.runtime.wiring import sink_config
     from licmeter.sinks.sink import run_sink
 
@@ -80,7 +81,12 @@ def sink(parent_pipe: ParentPipe = None, check: CheckOnly = False) -> None:
         stop = asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        await run_sink(config, stop)
+        async with asyncio.TaskGroup() as group:
+            interval_s = settings.sink.rollup_interval_s
+            rolling = group.create_task(keep_rolled_up(config.target, interval_s, stop)) if interval_s else None
+            await run_sink(config, stop)
+            if rolling is not None:
+                rolling.cancel()
 
     asyncio.run(run())
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from licmeter.runtime.cli import statistics
 from licmeter.runtime.cli.output import JsonOption, errors, out, print_json, table
 from licmeter.runtime.errors import ServiceError
 from licmeter.runtime.settings import load_settings
@@ -15,18 +16,26 @@ __all__ = ["register"]
 _BAR_CELLS = 20
 
 
+group = typer.Typer(help="What was used: an overview, and with a word behind it, each view of the statistics.")
+
+
 def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command()(stats)
+    """Add the commands."""
+    statistics.register(group)
+    app.add_typer(group, name="stats")
 
 
+@group.callback(invoke_without_command=True)
 def stats(
+    context: typer.Context,
     organization: Annotated[str | None, typer.Option(help="Only this organization; otherwise each in turn.")] = None,
     project: Annotated[str | None, typer.Option(help="Only this project.")] = None,
     last: Annotated[int | None, typer.Option(min=1, help="Only the last N days (UTC), today included.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show usage per project and per item, and what became of all reports."""
+    if context.invoked_subcommand is not None:
+        return
     from licmeter.analytics.query import ALWAYS, Period
 
     today = datetime.now(UTC).date()
