@@ -58,9 +58,10 @@ FACTS = """
         source_partition, source_offset, line, ingested_at)
     WITH cityHash64(number) AS h, intHash64(number + 7) AS g,
          if(h % 4 = 0, 0, 1 + h % 199) AS org,
-         toDateTime({begin:UInt32} + intDiv(number * {days:UInt32} * 480, {rows:UInt64}) * 180, 'UTC') AS at_slot,
+         toDateTime({begin:UInt32} + intDiv(number * ({days:UInt32} - 1) * 480, {rows:UInt64}) * 180, 'UTC') AS at_slot,
          g % 100 < 3 AS is_late,
-         toDateTime64(at_slot, 3, 'UTC') + INTERVAL 180 + g % 170 + if(is_late, 600 + g % 1700000, 0) SECOND AS arrived
+         least(toDateTime64(at_slot, 3, 'UTC') + INTERVAL 180 + g % 170 + if(is_late, 600 + g % 1700000, 0) SECOND,
+               toDateTime64({begin:UInt32} + {days:UInt32} * 86400 - 90000, 3, 'UTC')) AS arrived
     SELECT concat('org', toString(org)), concat('org', toString(org), '-p', toString(h % 5)),
            if(g % 50 = 0, '', concat('item-', toString(1 + intDiv(h, 5) % 10))),
            concat('client-', toString(intDiv(h, 11) % if(org = 0, 20000, 500))), toString(number), at_slot,
@@ -75,7 +76,7 @@ REQUESTS = """
         code_number, agrees, charge_way, requested_instances, local_expires_at, received_at, source_partition,
         source_offset, ingested_at)
     WITH cityHash64(number, 1) AS h, if(h % 4 = 0, 0, 1 + h % 199) AS org,
-         toDateTime64({begin:UInt32} + intDiv(number * {days:UInt32} * 86400, {rows:UInt64}), 3, 'UTC') AS asked,
+         toDateTime64({begin:UInt32} + intDiv(number * ({days:UInt32} - 1) * 86400, {rows:UInt64}), 3, 'UTC') AS asked,
          h % 20 = 0 AS refused
     SELECT concat('org', toString(org)), concat('org', toString(org), '-p', toString(h % 5)),
            if(refused, '', concat('item-', toString(1 + intDiv(h, 5) % 10))),

@@ -66,7 +66,7 @@ class Database:
     def answers(self, organization: str = "a") -> dict[Any, Rows]:
         """One question for each rollup and way to group; test_statistics.py asks all of them."""
         month = Period(dt.date(2031, 3, 3), dt.date(2031, 3, 9))
-        project, item = Scope.project("p1"), Scope.item("i1")
+        project, item = Scope.project("p0"), Scope.item("i2")
         questions = [
             Series(organization, Measure.COUNT, ORGANIZATION, ALWAYS, Bucket.DAY),
             Series(organization, Measure.SUBMIT, project, month, Bucket.DAY, None, Basis.RECEIVED),

@@ -29,7 +29,7 @@ def _spans(organization_id: str, scope: Scope, at: datetime) -> tuple[str, dict[
     text = f"""
         SELECT client_uuid, max(last_received_at) AS heard_at, max(last_report_at) AS reported_at,
                max(last_use_at) AS used_at, min(first_use_at) AS first_at
-        FROM client_spans WHERE {where} GROUP BY client_uuid
+        FROM client_spans WHERE {where} GROUP BY client_uuid SETTINGS final = 0
     """
     return text, parameters
 

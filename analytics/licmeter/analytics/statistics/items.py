@@ -53,6 +53,7 @@ class LiveSeatsQuery:
             SELECT item_id, count() FROM (
                 SELECT item_id, client_uuid, first_at, min(since) AS begins, max(expires_at) AS ends
                 FROM seats WHERE organization_id = {organization:String} GROUP BY item_id, client_uuid, first_at
+                SETTINGS final = 0
             )
             WHERE begins <= {at:DateTime64(3, 'UTC')} AND ends > {at:DateTime64(3, 'UTC')} GROUP BY item_id
         """

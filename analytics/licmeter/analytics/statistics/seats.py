@@ -14,8 +14,8 @@ BUCKETS_MAX: Final = 200_000
 def lives(source: Source, *parts: str) -> str:
     """Return lives of seats: `since` the first contact that counts, until `expires_at`.
 
-    Through a project, a life begins with the first use or authorization through it; contacts without use prolong a
-    seat, and belong to no project.
+    Without FINAL: minimum and maximum are taken here, merged or not. Through a project, a life begins with the first
+    use or authorization through it; contacts without use prolong a seat, and belong to no project.
     """
     conditions = ["organization_id = {organization:String}"]
     if source.item_id is not None:
@@ -26,17 +26,18 @@ def lives(source: Source, *parts: str) -> str:
             SELECT item_id, client_uuid, first_at, min(since) AS since, max(expires_at) AS expires_at,
                    max(last_contact_at) AS last_contact_at
             FROM seats WHERE {" AND ".join(conditions)} GROUP BY item_id, client_uuid, first_at
+            SETTINGS final = 0
         """
     chosen = "project_id = {project:String}" if source.project_id is not None else "project_id != ''"
     return f"""
         SELECT item_id, project_id, client_uuid, first_at, since, ends.expires_at AS expires_at
         FROM (
             SELECT item_id, project_id, client_uuid, first_at, min(since) AS since
-            FROM seats WHERE {" AND ".join([*conditions, chosen])} GROUP BY ALL
+            FROM seats WHERE {" AND ".join([*conditions, chosen])} GROUP BY ALL SETTINGS final = 0
         ) AS starts
         INNER JOIN (
             SELECT item_id, client_uuid, first_at, max(expires_at) AS expires_at
-            FROM seats WHERE {" AND ".join(conditions)} GROUP BY ALL
+            FROM seats WHERE {" AND ".join(conditions)} GROUP BY ALL SETTINGS final = 0
         ) AS ends USING (item_id, client_uuid, first_at)
     """
 

@@ -50,6 +50,8 @@ _NO_SPLITS: Final = {
     Measure.ACTIVE_DEVICES: (Split.FEATURE, Split.LATE, Split.CLIENT),
     Measure.PEAK_CONCURRENT: (Split.FEATURE, Split.LATE, Split.CLIENT),
 }
+#: Minimum and maximum are taken here, whether parts were merged or not.
+_MERGED: Final = "SETTINGS final = 0"
 #: When somebody who was never seen was seen first (015_client_spans.sql).
 _NEVER: Final = "toDateTime64('2299-01-01 00:00:00', 3, 'UTC')"
 
@@ -128,6 +130,8 @@ def _units(series: Series, source: Source) -> str:
         where = "WHERE item_id = ''" if uncharged else ""
         rest = f"FROM ({source.usage_days(level)}) {where}"
         return _select(series, source.day_column(), f"sum({_UNITS[series.measure]})", rest)
+    if series.measure is Measure.COUNT and series.bucket in (Bucket.DAY, Bucket.ALL):
+        return _select(series, source.day_column(), "sum(quantity)", f"FROM ({source.client_units()})")
     clock = "received_at" if source.received else "slot"
     value = f"sum({_UNITS[series.measure]})"
     if series.measure is Measure.SUBMIT:
@@ -150,7 +154,8 @@ def _devices(series: Series, source: Source) -> str:
         return _select(series, clock, "uniqExact(client_uuid)", f"FROM usage_attributed WHERE {where}")
     if series.bucket is Bucket.ALL and series.period == ALWAYS and series.split is not Split.CLIENT:
         where = f"{source.scope()} AND first_use_at < {_NEVER}"
-        return _select(series, "first_use_at", "uniqExact(client_uuid)", f"FROM client_spans WHERE {where}")
+        rest = f"FROM (SELECT * FROM client_spans WHERE {where} {_MERGED})"
+        return _select(series, "first_use_at", "uniqExact(client_uuid)", rest)
     if series.bucket is Bucket.DAY and not source.received and series.split is not Split.CLIENT:
         return _select(series, "day", "sum(devices)", f"FROM ({source.device_days(_grouping(series))})")
     if series.bucket in (Bucket.DAY, Bucket.ALL):
@@ -176,7 +181,7 @@ def _new_devices(series: Series, source: Source) -> str:
         SELECT {_bucket(series.bucket, "seen")} AS bucket, {split} AS split, uniqExact(client_uuid) AS value
         FROM (
             SELECT client_uuid, toString({part}) AS part, min({clock}) AS seen FROM client_spans
-            WHERE {source.scope()} GROUP BY client_uuid, part
+            WHERE {source.scope()} GROUP BY client_uuid, part {_MERGED}
         )
         WHERE seen < {_NEVER} AND {bounds or "true"}
         GROUP BY bucket, split HAVING value > 0 ORDER BY bucket, split

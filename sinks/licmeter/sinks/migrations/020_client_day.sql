@@ -12,5 +12,6 @@ CREATE TABLE IF NOT EXISTS client_day
 )
 ENGINE = ReplacingMergeTree(version)
 PARTITION BY toYYYYMM(day)
-ORDER BY (organization_id, day, client_uuid, project_id, item_id, received_day)
-PRIMARY KEY (organization_id, day);
+-- A project's clients lie together: most questions are about one project.
+ORDER BY (organization_id, project_id, day, client_uuid, item_id, received_day)
+PRIMARY KEY (organization_id, project_id, day);
