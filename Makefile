@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-from-lock
 
-.PHONY: help install demo test check lint types layers unit integration bench-stream bench-memory bench-core bench-state bench-gateway bench-sdk bench-queries coverage mutation lock clean
+.PHONY: help install demo test check lint types layers unit integration bench-stream bench-memory bench-core bench-state bench-gateway bench-sdk bench-queries bench-latency coverage mutation lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -61,6 +61,9 @@ bench-sdk: install ## nanoseconds of record(), next to opentelemetry's counter
 
 bench-queries: install ## milliseconds of each view of the statistics over 20 million rows
 	$(BIN)/python -m benchmarks.bench_queries
+
+bench-latency: install ## seconds from an accepted report to statistics and alerts, at half of peak load
+	$(BIN)/python -m benchmarks.bench_latency
 
 coverage: install ## write docs/domain-coverage.md anew: which test holds which rule
 	$(BIN)/python scripts/domain_coverage.py
