@@ -2,9 +2,9 @@
 
 All parts run as processes, as under `licmeter up`. First the peak is measured: records a second from the first that is
 sent to the last that is in the tables. Then load comes at half of that, and probes go through the gateway, one report
-each of a client of a project that no license covers: the report must show in the day's detail of the statistics, and its
-breach (`unlicensed_use`) on the topic. All clocks start when the probe is handed to the gateway, so the figures contain
-the acceptance, which is shown, too.
+each of a client of a project that no license covers: the report must show in the day's detail of the statistics, and
+its breach (`unlicensed_use`) on the topic. All clocks start when the probe is handed to the gateway, so the figures
+contain the acceptance, which is shown, too.
 """
 
 import asyncio
