@@ -17,7 +17,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = ROOT / "docs" / "domain-coverage.md"
 COMMAND_TESTS: Final = "tests/unit/runtime/offline/"
 CORE_TESTS: Final = "tests/unit/metering/"
-COLLECTED: Final = (CORE_TESTS, COMMAND_TESTS, "tests/property")
+STATISTICS_TESTS: Final = ("tests/unit/analytics", "tests/integration/test_statistics.py")
+COLLECTED: Final = (CORE_TESTS, COMMAND_TESTS, *STATISTICS_TESTS, "tests/property")
 #: A rule with more tests than these is shown with the first ones.
 SHOWN_MAX: Final = 6
 
@@ -156,6 +157,19 @@ RULES: Final[dict[str, dict[str, str]]] = {
             }.items()
         },
     },
+    "10 Statistics": {
+        "Q1": "views by project and by item",
+        "Q2": "header of an item, list of items",
+        "Q3": "shares: all history, range, today, by feature",
+        "Q4": "trend, per day or running",
+        "Q5": "a day by time, device, authorization, report; the latest 1,000",
+        "Q6": "ranges",
+        "Q7": "every answer says when it was last updated",
+        "Q8": "by usage time, or by arrival",
+        "Q9": "trends are zero-filled, tables sparse",
+        "Q10": "parts add up",
+        "Q11": "bound to one organization",
+    },
     "11 Usage alerts": {
         "W1": "a check every 10 minutes, on all data received so far",
         "W2": "all conditions of a check in one message",
@@ -240,12 +254,11 @@ ELSEWHERE: Final[dict[str, str]] = {
     "L3": "the client keeps and purges its copies; what comes within 30 days is accepted (check 7)",
     "I7": "fails on the device; the pipeline does not see it",
     "code 105": "the form of project ids of protocol 1.5; here a malformed id fails check 1",
-    "Q1–Q11": "statistics: `analytics`, on the rows in ClickHouse (tests/integration)",
     "H1–H5": "installation, failover and transport: `runtime`; a report that comes twice is A1",
 }
 
-_IN_NAME: Final = re.compile(r"(?<=_)([ptlacvnisouwe])(\d+)(?=_|$)")
-_IN_CASE: Final = re.compile(r"\b([PTLACVNISOUWE])(\d+)\b")
+_IN_NAME: Final = re.compile(r"(?<=_)([ptlacvnisouweq])(\d+)(?=_|$)")
+_IN_CASE: Final = re.compile(r"\b([PTLACVNISOUWEQ])(\d+)\b")
 _SECTION: Final = re.compile(r"(?:(?<=_)|\b)([78])[._]([1-5])(?=_|\b)")
 _NUMBERED: Final = re.compile(r"(?:(?<=_)|\b)(check|code)s?[ _](\d+)(?=_|\b)")
 _INVARIANT: Final = re.compile(r"(?<=_)invariants?((?:_(?:and_)?\d+)+)(?=_|$)")
