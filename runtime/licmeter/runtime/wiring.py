@@ -2,13 +2,16 @@
 
 from pathlib import Path
 
+from licmeter.analytics.http.config import ApiConfig
+from licmeter.analytics.http.tokens import ApiToken
 from licmeter.producers.gateway.config import GatewayConfig
+from licmeter.runtime.errors import SettingsError
 from licmeter.runtime.settings import Settings
 from licmeter.sinks.sink import SinkConfig
 from licmeter.sinks.target import ClickHouseTarget
 from licmeter.stream.config import StreamConfig
 
-__all__ = ["clickhouse_target", "gateway_config", "sink_config", "stream_config"]
+__all__ = ["api_config", "clickhouse_target", "gateway_config", "sink_config", "stream_config"]
 
 
 def clickhouse_target(settings: Settings) -> ClickHouseTarget:
@@ -54,3 +57,16 @@ def sink_config(settings: Settings) -> SinkConfig:
 def gateway_config(settings: Settings) -> GatewayConfig:
     """Return what a gateway is told."""
     return GatewayConfig(bootstrap_servers=settings.bootstrap_servers, **settings.gateway.model_dump())
+
+
+def api_config(settings: Settings) -> ApiConfig:
+    """Return what the process that serves the statistics is told; raises `SettingsError`."""
+    tokens = [
+        ApiToken(each.sha256, each.organization, label=each.label, expires_at=each.expires_at)
+        for each in settings.api.tokens
+    ]
+    others = settings.api.model_dump(exclude={"tokens"})
+    try:
+        return ApiConfig(connect=clickhouse_target(settings).connect_async, tokens=tuple(tokens), **others)
+    except ValueError as error:
+        raise SettingsError([f"LICMETER_API__TOKENS: {error}"]) from error

@@ -16,6 +16,7 @@ __all__ = [
     "LICENSE_ALERTS",
     "LICENSE_CATALOG",
     "LICENSE_COUNTERS",
+    "LICENSE_UNDELIVERED",
     "LICENSE_VERDICTS",
     "ORGANIZATIONS_CHANGELOG",
     "SEEN_CHANGELOG",
@@ -39,6 +40,9 @@ EVENT_BYTES_MAX: Final = 12 * 1024 * 1024
 REJECT_BYTES_MAX: Final = EVENT_BYTES_MAX + 1024 * 1024
 #: A block of attribution rows is far smaller; the bound only has to be above the largest block.
 BLOCK_BYTES_MAX: Final = 8 * 1024 * 1024
+
+#: A notice in words, or the alert itself as text in JSON; the broker takes alerts of 1 MB.
+LETTER_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 def day_ms(days: int) -> str:
@@ -97,6 +101,15 @@ LICENSE_ALERTS: Final = _topic(
     "CloudEvents: breach events and usage alerts",
     cleanup_policy="delete",
     retention_ms=day_ms(90),
+)
+LICENSE_UNDELIVERED: Final = _topic(
+    "license.undelivered",
+    "organization_id/target/notice",
+    "alerts that could not be delivered to a target of `licmeter notify`, until they are replayed",
+    # Compacted, so that a tombstone takes out what was replayed; what nobody cares for goes with the alerts.
+    cleanup_policy="compact,delete",
+    retention_ms=day_ms(90),
+    max_message_bytes=str(LETTER_BYTES_MAX),
 )
 USAGE_REJECTED: Final = _topic(
     "usage.rejected",
@@ -166,6 +179,7 @@ ALL_TOPICS: Final = (
     USAGE_ATTRIBUTED,
     LICENSE_COUNTERS,
     LICENSE_ALERTS,
+    LICENSE_UNDELIVERED,
     USAGE_REJECTED,
     LICENSE_VERDICTS,
     LICENSE_CATALOG,

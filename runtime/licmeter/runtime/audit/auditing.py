@@ -50,7 +50,8 @@ async def audit(
     await note_beyond(scene)
     report = scene.report
     report.records = sum(span.count for span in scene.spans.values())
-    report.rows, report.seconds = books.rows, time.monotonic() - began
+    report.rows += books.rows
+    report.seconds = time.monotonic() - began
     return report
 
 

@@ -17,7 +17,7 @@ __all__ = ["Log", "Span"]
 
 #: How long the broker may take to hand over the next records.
 READ_TIMEOUT_S: Final = 20.0
-POLL_MS: Final = 500
+POLL_MS: Final = 100
 #: Records that are handed over at once.
 RECORDS_MAX: Final = 5_000
 #: Records between two wanted ones that are read and thrown away, which is quicker than to ask anew.

@@ -16,7 +16,7 @@ from licmeter.schemas.counters import parse_counters
 from licmeter.schemas.topics import LICENSE_ALERTS, LICENSE_COUNTERS, USAGE_ATTRIBUTED, USAGE_EVENTS, USAGE_REJECTED
 from licmeter.sinks.sink import SinkConfig
 
-__all__ = ["OnProgress", "Published", "Scene", "read_counters", "set_scene"]
+__all__ = ["OnProgress", "Published", "Scene", "await_sink", "read_counters", "set_scene"]
 
 #: Told how many records were read of how many, and what is being done.
 OnProgress = Callable[[int, int, str], None]
@@ -119,24 +119,27 @@ async def set_scene(scene: Scene, wait_s: float) -> None:
     for number, span in spans.items():
         offsets = [each.applied_offset for each in scene.published.values() if each.source_partition == number]
         scene.cuts[number] = min(max(offsets, default=-1), span.end - 1)
-    await _await_sink(scene, wait_s)
-
-
-async def _await_sink(scene: Scene, wait_s: float) -> None:
-    """Return when the sink has written what the worker had sent, or when time is up."""
-    wanted: dict[tuple[str, int], Span] = {}
-    for topic in _SINK_TOPICS:
-        wanted |= {(topic.name, number): span for number, span in (await scene.log.spans(topic.name)).items()}
-    deadline = time.monotonic() + wait_s
-    while True:
-        open_places = _unwritten(wanted, await scene.log.committed(_SINK_GROUP))
-        if not open_places or time.monotonic() >= deadline:
-            break
-        scene.on_progress(0, 0, "waiting for the sink")
-        await asyncio.sleep(_POLL_S)
+    open_places = await await_sink(scene.log, wait_s, scene.on_progress)
     scene.behind = {topic for topic, _ in open_places}
     for (name, number), count in sorted(open_places.items()):
         scene.report.notes.append(f"the sink has {count:,} records of {name}, partition {number}, still to write")
+
+
+async def await_sink(log: Log, wait_s: float, on_progress: OnProgress) -> dict[tuple[str, int], int]:
+    """Return when the sink has written what the worker had sent, or when time is up.
+
+    Returns how many records of which topic and partition are still to be written then.
+    """
+    wanted: dict[tuple[str, int], Span] = {}
+    for topic in _SINK_TOPICS:
+        wanted |= {(topic.name, number): span for number, span in (await log.spans(topic.name)).items()}
+    deadline = time.monotonic() + wait_s
+    while True:
+        open_places = _unwritten(wanted, await log.committed(_SINK_GROUP))
+        if not open_places or time.monotonic() >= deadline:
+            return open_places
+        on_progress(0, 0, "waiting for the sink")
+        await asyncio.sleep(_POLL_S)
 
 
 def _unwritten(

@@ -72,15 +72,16 @@ class Stored:
 
     def __init__(self, target: ClickHouseTarget) -> None:
         self._target = target
-        with self._said():
-            self._client = target.connect()
+        with self.said():
+            self.client = target.connect()
 
     def close(self) -> None:
         """Disconnect."""
-        self._client.close()
+        self.client.close()
 
     @contextmanager
-    def _said(self) -> Iterator[None]:
+    def said(self) -> Iterator[None]:
+        """Say it as a `ServiceError` when ClickHouse could not answer."""
         try:
             yield
         except ServiceError:
@@ -94,15 +95,15 @@ class Stored:
 
     def query(self, text: str, parameters: Mapping[str, Any]) -> list[Sequence[Any]]:
         """Run a query."""
-        with self._said():
-            found = self._client.query(text, parameters=dict(parameters), settings=dict(READ_SETTINGS))
+        with self.said():
+            found = self.client.query(text, parameters=dict(parameters), settings=dict(READ_SETTINGS))
             return list(found.result_rows)
 
     def stream(self, text: str, parameters: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
         """Run a query with many rows, and yield them as they come."""
         with (
-            self._said(),
-            self._client.query_row_block_stream(
+            self.said(),
+            self.client.query_row_block_stream(
                 text, parameters=dict(parameters), settings=dict(READ_SETTINGS)
             ) as blocks,
         ):
@@ -120,8 +121,9 @@ class Stored:
         """  # noqa: S608
         settled: dict[Group, Sums] = {}
         opened: dict[Group, Sums] = {}
-        for part, group, day, *figures, digest in self.query(text, cuts.parameters | {"key": key.decode()}):
-            (settled if part == SETTLED else opened)[table.name, group, day] = Sums(list(figures), digest)
+        for row in self.query(text, cuts.parameters | {"key": key.decode()}):
+            group: Group = (table.name, row[1], row[2])
+            (settled if row[0] == SETTLED else opened)[group] = Sums(list(row[3:-1]), row[-1])
         return settled, opened
 
     def rows(self, table: Table, group: Group, cuts: Cuts) -> Iterator[Row]:

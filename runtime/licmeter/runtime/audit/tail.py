@@ -86,6 +86,7 @@ async def compare_tail(scene: Scene, span: Span, claims: list[Claim]) -> None:
     for table in TAILS:
         comparison.compare(table, *scene.stored.sums(table, scene.sql_cuts([span]), scene.key))
     await comparison.compare_rows()
+    scene.report.rows += books.rows
     compare_sums(scene, span, claims)
 
 

@@ -1,13 +1,14 @@
 """What the `licmeter stats …` commands share: who is asked about which days, and how an answer is printed."""
 
 import csv
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -34,6 +35,9 @@ __all__ = [
     "scope_of",
     "statistics",
 ]
+
+#: As `_plain` writes them.
+_INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 OrganizationOption = Annotated[
     str | None, typer.Option(help="Whose statistics; may be left out where there is only one organization.")
@@ -162,7 +166,9 @@ def _flat(value: Any) -> Any:
 def _cell(value: Any) -> object:
     if isinstance(value, list | tuple | dict):
         return _flat(value)
-    return value.removesuffix(":00Z").replace("T", " ") if isinstance(value, str) and value.endswith("Z") else value
+    if isinstance(value, str) and _INSTANT.fullmatch(value):
+        return value[:16].replace("T", " ") if value.endswith(":00Z") else value[:19].replace("T", " ")
+    return value
 
 
 def _justify(rows: Sequence[dict[str, Any]], name: str) -> str:

@@ -11,9 +11,12 @@ from licmeter.runtime.cli import (
     demo,
     keys,
     metering,
+    notifying,
+    proving,
     rollups,
     sending,
     services,
+    serving,
     setup,
     simulating,
     spool,
@@ -32,6 +35,7 @@ app = typer.Typer(
     add_completion=False,
 )
 services.register(app)
+serving.register(app)
 demo.register(app)
 setup.register(app)
 keys.register(app)
@@ -39,8 +43,10 @@ sending.register(app)
 spool.register(app)
 simulating.register(app)
 stats.register(app)
+notifying.register(app)
 rollups.register(app)
 auditing.register(app)
+proving.register(app)
 metering.register(app)
 
 

@@ -118,11 +118,13 @@ def gateway(parent_pipe: ParentPipe = None, check: CheckOnly = False) -> None:
 def up(
     print_addresses: Annotated[bool, typer.Option("--json", help="Print the addresses as JSON once it runs.")] = False,
 ) -> None:
-    """Run everything in one go: Kafka, ClickHouse, worker, sink, gateway. Ctrl-C stops it."""
+    """Run everything in one go: Kafka, ClickHouse, worker, sink, gateway, statistics. Ctrl-C stops it."""
     from licmeter.runtime.kafka.foreground import progress_bars
     from licmeter.runtime.stack import ALL_SERVICES, Stack
+    from licmeter.runtime.wiring import api_config
 
     settings = load_settings()
+    api_config(settings)  # says what is wrong with it before anything is started
     configure_logging("WARNING", settings.log_format)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -167,6 +169,7 @@ def _say_running(settings: Settings, as_json: bool) -> None:
         "kafka": settings.bootstrap_servers,
         "clickhouse": settings.clickhouse_url,
         "gateway": settings.gateway_url,
+        "api": settings.api_url,
         "database": settings.clickhouse.database,
         "data": str(settings.data_dir.absolute()),
     }
@@ -175,7 +178,7 @@ def _say_running(settings: Settings, as_json: bool) -> None:
         return
     errors.print(
         f"licmeter runs: Kafka on {addresses['kafka']}, ClickHouse on {addresses['clickhouse']}, "
-        f"gateway on {addresses['gateway']}, "
+        f"gateway on {addresses['gateway']}, statistics on {addresses['api']}, "
         f"data and logs in {addresses['data']}. Ctrl-C stops it.\n"
         "In another terminal: `licmeter license apply FILE.yaml`, `licmeter send FILE`, `licmeter stats`",
         style="green",

@@ -64,21 +64,18 @@ def items(
     ]
     if asking.print_answer(answer, chosen, as_json=as_json, as_csv=as_csv, title=""):
         return
-    columns = dict.fromkeys(
-        ("item", "description", "charge way", "used", "state", "from", "to", "for", "projects"), "left"
-    )
+    columns = dict.fromkeys(("item", "used", "state", "valid", "for", "projects"), "left")
     result = table(f"Items of {answer.organization_id}", columns, [])
+    for column in result.columns[:3]:
+        column.no_wrap = True
     for header in chosen:
         tags = [header.product, header.version, header.edition, header.deployment_type, *header.modules]
         state = header.state.value + (" (expiry grace)" if header.in_expiry_grace else "")
         result.add_row(
             header.item_id,
-            header.description,
-            header.charge_way.value,
-            header.text,
+            f"{header.text}\n{header.description or header.charge_way.value}",
             Text(state, style=_STATE_COLORS.get(header.state, "magenta")),
-            f"{header.starts_at:%Y-%m-%d}",
-            f"{header.expires_at:%Y-%m-%d}",
+            f"{header.starts_at:%Y-%m-%d} to {header.expires_at:%Y-%m-%d}",
             ", ".join(tag for tag in tags if tag) or "any",
             ", ".join(header.project_ids),
         )
@@ -114,8 +111,9 @@ def shares(
     if asking.print_answer(answer, answer.value, as_json=as_json, as_csv=False, title=""):
         return
     for name, share in parts.items():
+        top = max(share.by_feature.values(), default=0)
         cells = [
-            (feature or "(none)", count, f"{count * 100 / share.total:.1f} %", bar(count, share.total, _BAR_CELLS))
+            (feature or "(none)", count, f"{count * 100 / share.total:.1f} %", bar(count, top, _BAR_CELLS))
             for feature, count in sorted(share.by_feature.items(), key=lambda entry: -entry[1])
         ]
         columns = {"feature": "left", "count": "right", "share": "right", "": "left"}
@@ -315,6 +313,7 @@ def forecast(
     as_csv: CsvOption = False,
 ) -> None:
     """Show when quotas and overuse budgets will be used up, at the pace of the last eight weeks."""
+    from licmeter.analytics.statistics.forecast import METHOD
     from licmeter.analytics.statistics.words import StatisticsError
 
     with asking.statistics(organization) as statistics:
@@ -329,7 +328,11 @@ def forecast(
             except StatisticsError:
                 if item is not None:
                     raise
+    for row in rows if as_json or as_csv else ():
+        row["method"] = METHOD
     asking.print_answer(headers, rows, as_json=as_json, as_csv=as_csv, title="Used up at the pace of the last 8 weeks")
+    if not (as_json or as_csv):
+        out.print(f"method: {METHOD}; earliest and latest hold the middle 80 percent", style="dim", highlight=False)
 
 
 def _forecast_row(forecast: Any) -> dict[str, Any]:
@@ -342,6 +345,5 @@ def _forecast_row(forecast: Any) -> dict[str, Any]:
         "earliest": forecast.earliest,
         "latest": forecast.latest,
         "history_days": forecast.history_days,
-        "method": f"{forecast.method}, {forecast.interval_percent} % interval",
         "note": forecast.reason,
     }
