@@ -29,10 +29,11 @@ def read_targets(settings: Settings) -> NotifyConfig:
     try:
         document = yaml.safe_load(path.read_text())
     except yaml.MarkedYAMLError as error:
-        # Without the line itself, which the error would show: it may hold a secret.
+        # Without the line itself and what is quoted of it, which the error would show: it may hold a secret.
         mark = error.problem_mark
+        problem = (error.problem or "").partition("'")[0].strip() or "no YAML"
         where = "" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}: "
-        raise SettingsError([f"{path}: {where}{error.problem or 'no YAML'}"]) from None
+        raise SettingsError([f"{path}: {where}{problem}"]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise SettingsError([f"{path}: {getattr(error, 'strerror', None) or 'no YAML'}"]) from None
     try:

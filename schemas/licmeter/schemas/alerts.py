@@ -6,12 +6,21 @@ The `id` of an event is the hash of what it is about, so a repeat can be told fr
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
 from licmeter.schemas.envelope import cloud_event
 from licmeter.schemas.outcomes import BreachKind, ChargeWay, ItemState
 
-__all__ = ["ALERT_TYPE", "BREACH_TYPE", "Breach", "Condition", "RecipientLists", "UsageAlert", "alert_event"]
+__all__ = [
+    "ALERT_TYPE",
+    "BREACH_TYPE",
+    "Breach",
+    "Condition",
+    "RecipientLists",
+    "UsageAlert",
+    "alert_event",
+    "parse_alert",
+]
 
 BREACH_TYPE: Final = "license.breach.v1"
 ALERT_TYPE: Final = "license.usage.alert.v1"
@@ -87,3 +96,31 @@ def alert_event(message: Breach | UsageAlert) -> dict[str, Any]:
         kind, event_id, time = ALERT_TYPE, message.alert_id, message.checked_at
     data = message.model_dump(mode="json", exclude_none=True)
     return cloud_event(kind, event_id=event_id, source=SOURCE, time=time, data=data, subject=message.organization_id)
+
+
+class _Envelope(BaseModel):
+    """What is read of a CloudEvent; the rest repeats what the data say."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    specversion: Literal["1.0"]
+
+
+class _BreachEvent(_Envelope):
+    type: Literal["license.breach.v1"]
+    data: Breach
+
+
+class _AlertEvent(_Envelope):
+    type: Literal["license.usage.alert.v1"]
+    data: UsageAlert
+
+
+_parse: Final = TypeAdapter[_BreachEvent | _AlertEvent](
+    Annotated[_BreachEvent | _AlertEvent, Field(discriminator="type")]
+).validate_json
+
+
+def parse_alert(value: bytes) -> Breach | UsageAlert:
+    """Read the value of a record; raises `pydantic.ValidationError` for anything else than a breach or an alert."""
+    return _parse(value).data

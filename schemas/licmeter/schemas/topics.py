@@ -25,6 +25,7 @@ __all__ = [
     "USAGE_ATTRIBUTED",
     "USAGE_EVENTS",
     "USAGE_REJECTED",
+    "USAGE_REPLAYS",
     "TopicSpec",
     "changelog_name",
     "day_ms",
@@ -119,6 +120,16 @@ USAGE_REJECTED: Final = _topic(
     retention_ms=day_ms(90),
     max_message_bytes=str(REJECT_BYTES_MAX),
 )
+USAGE_REPLAYS: Final = _topic(
+    "usage.replays",
+    "run",
+    "which rejects were put back on usage.events (licmeter.schemas.replays), all in partition 0",
+    cleanup_policy="delete",
+    # What was put back must be known for longer than there are rejects, whose segments may outlive their 90 days.
+    retention_ms=day_ms(125),
+    # Runs are told old from new by one clock.
+    message_timestamp_type="LogAppendTime",
+)
 LICENSE_VERDICTS: Final = _topic(
     "license.verdicts",
     "organization_id",
@@ -181,6 +192,7 @@ ALL_TOPICS: Final = (
     LICENSE_ALERTS,
     LICENSE_UNDELIVERED,
     USAGE_REJECTED,
+    USAGE_REPLAYS,
     LICENSE_VERDICTS,
     LICENSE_CATALOG,
     ORGANIZATIONS_CHANGELOG,

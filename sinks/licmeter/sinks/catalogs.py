@@ -1,6 +1,6 @@
 """`license.catalog`: an organization's current document, as a row; secrets and addresses stay on the topic."""
 
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 
@@ -12,7 +12,7 @@ __all__ = ["CATALOGS_TABLE", "catalog_row"]
 CATALOGS_TABLE: Final = RowTable(
     "catalogs", [("organization_id", pa.string()), ("document", pa.string()), ("version", pa.uint64())]
 )
-_KEPT_BACK: Final = {
+_KEPT_BACK: Final[dict[str, Any]] = {
     "projects": {"__all__": {"license_keys", "session_password_hash"}},
     "alerts": {"recipients"},
 }

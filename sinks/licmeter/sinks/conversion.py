@@ -28,7 +28,7 @@ from licmeter.schemas.topics import (
     USAGE_ATTRIBUTED,
     USAGE_REJECTED,
 )
-from licmeter.sinks.alerts import alert_row
+from licmeter.sinks.alert_rows import alert_row
 from licmeter.sinks.blocks import checked_block, combine_blocks
 from licmeter.sinks.catalogs import CATALOGS_TABLE, catalog_row
 from licmeter.sinks.counters import counters_row

@@ -19,6 +19,7 @@ CONFIG = """
 [parameters]
 "path.organization_id" = "{organization}"
 "path.item_id" = "41"
+"path.day" = "2031-03-08"
 
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 304, 400, 422]

@@ -7,6 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from licmeter.runtime.cli import (
+    alerting,
     auditing,
     demo,
     keys,
@@ -43,6 +44,7 @@ sending.register(app)
 spool.register(app)
 simulating.register(app)
 stats.register(app)
+alerting.register(app)
 notifying.register(app)
 rollups.register(app)
 auditing.register(app)

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+import shlex
 import sys
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -20,7 +21,9 @@ __all__ = ["register"]
 
 DAYS_MAX = 3_650
 
-api = typer.Typer(help="Serve the statistics over HTTP, until stopped (docs/statistics-api.md).", invoke_without_command=True)
+api = typer.Typer(
+    help="Serve the statistics over HTTP, until stopped (docs/statistics-api.md).", invoke_without_command=True
+)
 token = typer.Typer(help="Tokens for those who ask.", no_args_is_help=True)
 api.add_typer(token, name="token")
 
@@ -91,5 +94,5 @@ def create(
     errors.print("Keep it now: it is shown this once, and kept nowhere.", style="yellow", highlight=False)
     added = " (the tokens that are set now, and this one)" if known else ""
     errors.print(f"It works once `licmeter api` was started with this setting{added}:", highlight=False)
-    value = json.dumps([*known, entry], ensure_ascii=False)
-    errors.print(f"LICMETER_API__TOKENS='{value}'", highlight=False, markup=False, soft_wrap=True)
+    value = shlex.quote(json.dumps([*known, entry], ensure_ascii=False))
+    errors.print(f"LICMETER_API__TOKENS={value}", highlight=False, markup=False, soft_wrap=True)

@@ -59,9 +59,24 @@ def migrate(dry_run: DryRun = False, as_json: JsonOption = False) -> None:
 
 def schemas(
     folder: Annotated[Path | None, typer.Option("--out", help="Write one file a contract there.")] = None,
+    asyncapi: Annotated[bool, typer.Option("--asyncapi", help="Show the topics instead, as AsyncAPI 3.0.")] = False,
 ) -> None:
-    """Show the contracts as JSON Schema."""
+    """Show the contracts as JSON Schema, or the topics that carry them as AsyncAPI."""
     from licmeter.schemas.export import json_schemas
+
+    if asyncapi:
+        import yaml
+
+        from licmeter.schemas.asyncapi import asyncapi_document
+
+        text = yaml.safe_dump(asyncapi_document(), sort_keys=False, allow_unicode=True, width=110)
+        if folder is None:
+            typer.echo(text, nl=False)
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "asyncapi.yaml").write_text(text)
+        errors.print(f"asyncapi.yaml written to {folder}", highlight=False)
+        return
 
     contracts = json_schemas()
     if folder is None:

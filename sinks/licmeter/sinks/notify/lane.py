@@ -131,14 +131,15 @@ class Lane:
             await _within(self._settled.wait(), _POLL_S)
             return
         self._holding = False
-        epoch = self._epoch
+        # What comes back belongs to the partitions as they are assigned now, also when a rebalance came in between.
         polled: Mapping[TopicPartition, Sequence[Record]] = await self._consumer.getmany(
             timeout_ms=int(_POLL_S * 1000), max_records=min(free, _POLL_RECORDS_MAX)
         )
+        epoch = self._epoch
         for partition, records in polled.items():
             ledger = self._ledgers.get(partition) or await self._open_ledger(partition, records[0].offset)
             if epoch != self._epoch:
-                return
+                return  # they are read again, from what is committed, by whoever has them now
             self._ledgers[partition] = ledger
             for record in records:
                 self._take(ledger, record)

@@ -3,12 +3,11 @@
 An alert is one row with all of its conditions: a repeat may hold fewer of them, and the whole must stay one.
 """
 
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from licmeter.schemas.alerts import Breach, Condition, UsageAlert
+from licmeter.schemas.alerts import Breach, Condition, parse_alert
 from licmeter.sinks.rows import INSTANT, PERCENT, SECONDS, Row, RowTable
 
 __all__ = ["ALERTS_TABLE", "BREACHES_TABLE", "alert_row"]
@@ -62,43 +61,9 @@ ALERTS_TABLE: Final = RowTable(
 _ABSENT: Final[dict[str, object]] = {"project_ids": (), "window_minutes": 0, "top_codes": {}}
 
 
-class _Envelope(BaseModel):
-    """What the sink reads of a CloudEvent; the rest repeats what the data say."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-    specversion: Literal["1.0"]
-
-
-class _BreachEvent(_Envelope):
-    type: Literal["license.breach.v1"]
-    data: Breach
-
-
-class _StoredCondition(Condition):
-    """A condition as it is read: `alert_event` leaves out what is null, also where the model wants it said."""
-
-    quota: int | None = None
-    percent: str | None = None
-
-
-class _StoredAlert(UsageAlert):
-    conditions: Annotated[tuple[_StoredCondition, ...], Field(min_length=1)]
-
-
-class _AlertEvent(_Envelope):
-    type: Literal["license.usage.alert.v1"]
-    data: _StoredAlert
-
-
-_parse: Final = TypeAdapter[_BreachEvent | _AlertEvent](
-    Annotated[_BreachEvent | _AlertEvent, Field(discriminator="type")]
-).validate_json
-
-
 def alert_row(value: bytes) -> tuple[RowTable, Row]:
     """Return the table and the row of one record's value; raises for anything else than a breach or an alert."""
-    message = _parse(value).data
+    message = parse_alert(value)
     values = message.model_dump(mode="python")
     if isinstance(message, Breach):
         return BREACHES_TABLE, BREACHES_TABLE.row(values)

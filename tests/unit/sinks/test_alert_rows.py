@@ -9,7 +9,7 @@ from licmeter.schemas.alerts import Breach, UsageAlert, alert_event
 from licmeter.schemas.outcomes import BreachKind
 from licmeter.schemas.reports import encode_event
 from licmeter.schemas.topics import LICENSE_ALERTS
-from licmeter.sinks.alerts import ALERTS_TABLE, BREACHES_TABLE
+from licmeter.sinks.alert_rows import ALERTS_TABLE, BREACHES_TABLE
 from licmeter.sinks.conversion import RowBatch
 from tests.unit.sinks.records import (
     FakeRecord,
