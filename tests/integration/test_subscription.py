@@ -249,15 +249,15 @@ async def test_the_example_in_the_documentation_runs(stage: Stage, tmp_path: Pat
         sys.executable, "-u", str(file), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
     assert process.stdout is not None
+    reading = asyncio.create_task(process.stdout.readline())
     try:
         async with asyncio.timeout(WAIT_S):
-            for number in range(500):
+            for number in range(500):  # until the reader has its place, and sees the next one
                 await stage.send(*stage.breaches(number, 1))
-                try:
-                    line = await asyncio.wait_for(asyncio.shield(process.stdout.readline()), 0.2)
-                except TimeoutError:
-                    continue
-                break
+                done, _ = await asyncio.wait([reading], timeout=0.2)
+                if done:
+                    break
+            line = await reading
     finally:
         process.kill()
         await process.wait()

@@ -58,6 +58,7 @@ def breach_page(gathered: Gathered, words: Words | None, reference: str) -> Page
         facts=_facts_of_one(one) if one else _facts_of_many(gathered),
         headers=headers,
         rows=() if one else [_breach_row(each) for each in gathered.samples],
+        lines=() if one else [_breach_line(each) for each in gathered.samples],
         below=f"These are the first {len(gathered.samples)} of {count:,}." if count > len(gathered.samples) else "",
         settled=_breach_settled(gathered, figures=known.figures),
         advice=advice,
@@ -123,6 +124,19 @@ def _breach_row(breach: Breach) -> tuple[str, ...]:
     return *shown, _short(breach.detail) + (" late" if breach.late else "")
 
 
+def _breach_line(breach: Breach) -> str:
+    number = None if breach.value is None else f"{breach.value:,}" + (f" of {breach.limit:,}" if breach.limit else "")
+    parts = {
+        "project": _short(breach.project_id),
+        "item": _short(breach.item_id),
+        "client": _short(breach.client_uuid),
+        "value": number,
+        "detail": _short(breach.detail),
+    }
+    words = [f"{name} {text}" for name, text in parts.items() if text] + (["late"] if breach.late else [])
+    return f"{_time(breach.slot)}: {', '.join(words)}"
+
+
 def _breach_settled(gathered: Gathered, *, figures: bool) -> list[str]:
     assert gathered.last is not None
     until = gathered.last.slot + timedelta(seconds=SLOT_SECONDS, days=_LATE_DAYS)
@@ -164,10 +178,11 @@ def alert_page(alert: UsageAlert, words: Words | None, reference: str) -> Page:
     metrics = dict.fromkeys(each.metric for each in alert.conditions)
     return Page(
         title=f"{_short(alert.organization_id)}: {subject}",
-        lead=f"The check of {_time(alert.checked_at)} found {len(alert.conditions):,} level(s) newly passed.",
+        lead=f"What the check of {_time(alert.checked_at)} found: {_passed(len(alert.conditions))}.",
         facts=(),
         headers=("what", "measured", "value", "of", "percent", "level", "passed", "state", "projects", "codes"),
         rows=[_condition_row(each) for each in shown],
+        lines=[_condition_line(each) for each in shown],
         below=f"These are the first {len(shown):,} of {len(alert.conditions):,}."
         if len(shown) < len(alert.conditions)
         else "",
@@ -202,6 +217,17 @@ def _condition_row(condition: Condition) -> tuple[str, ...]:
         _few(condition.project_ids or ()),
         " ".join(f"{code}×{count}" for code, count in codes.items()),
     )
+
+
+def _passed(count: int) -> str:
+    return "a level was passed" if count == 1 else f"{count:,} levels were passed"
+
+
+def _condition_line(condition: Condition) -> str:
+    what, measured, value, of, percent, level, passed, state, projects, codes = _condition_row(condition)
+    numbers = f"{value} {measured}" if not of else f"{value} of {of} {measured} ({percent})"
+    parts = {"level": f"{level} (passed: {passed})", "state": state, "projects": projects, "codes": codes}
+    return f"{what}: {numbers}" + "".join(f"; {name} {text}" for name, text in parts.items() if text)
 
 
 def _few(names: Sequence[str]) -> str:

@@ -15,7 +15,8 @@ class Page:
     lead: str
     facts: Sequence[tuple[str, str]]
     headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str]]  # of a table in HTML
+    lines: Sequence[str]  # the same in plain text
     below: str  # what the table leaves out
     settled: Sequence[str]
     advice: Sequence[str]
@@ -27,18 +28,14 @@ def as_text(page: Page) -> str:
     parts = [page.lead]
     if page.facts:
         parts.append("\n".join(f"{name}: {value}" for name, value in page.facts))
-    if page.rows:
-        parts.append("\n".join(_row(page.headers, row) for row in page.rows))
+    if page.lines:
+        parts.append("\n".join(f"- {line}" for line in page.lines))
     if page.below:
         parts.append(page.below)
     parts.append("Is it final?\n" + "\n".join(page.settled))
     parts.append("What to do\n" + "\n".join(f"- {line}" for line in page.advice))
     parts.append(f"Reference {page.reference}")
     return "\n\n".join(parts) + "\n"
-
-
-def _row(headers: Sequence[str], row: Sequence[str]) -> str:
-    return "- " + ", ".join(f"{header} {cell}" for header, cell in zip(headers, row, strict=True) if cell)
 
 
 def as_html(page: Page) -> str:

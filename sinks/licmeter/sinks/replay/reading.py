@@ -95,18 +95,20 @@ class LogReader:
         return [TopicPartition(topic, number) for number in sorted(numbers)]
 
     async def read(self, span: Span) -> AsyncIterator[list[Any]]:
-        """Yield the records of a span by polls. What retention took away meanwhile is passed over."""
-        open_places = {
+        """Yield the records of a span, those of a partition in their order; what is no longer kept is passed over.
+
+        A reader reads one span at a time.
+        """
+        places = {
             TopicPartition(span.topic, number): end
             for number, end in span.ends.items()
             if span.begins.get(number, end) < end
         }
-        if not open_places:
-            return
         try:
-            await self._seek(span, open_places)
-            while open_places:
-                async for records in self._poll(open_places):
+            if places:
+                await self._seek(span, places)
+            while places := await self._still_open(places):
+                for records in await self._poll(places):
                     yield records
         except (KafkaError, OSError) as error:
             raise RejectsUnavailableError(self._servers, error) from error
@@ -117,26 +119,23 @@ class LogReader:
         for place in places:
             self._consumer.seek(place, max(span.begins[place.partition], kept[place]))
 
-    async def _poll(self, open_places: dict[TopicPartition, int]) -> AsyncIterator[list[Any]]:
-        """Yield what one poll brings, and take the places out that came to their end."""
-        before = await self._positions(open_places)
+    async def _still_open(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        # The position, and not the last record, tells the end: the last offsets may hold no records.
+        return {place: end for place, end in places.items() if await self._consumer.position(place) < end}
+
+    async def _poll(self, places: Mapping[TopicPartition, int]) -> list[list[Any]]:
+        """Return what comes next, by partition; raises `TimeoutError` when nothing moves."""
+        before = await self._positions(places)
         async with asyncio.timeout(READ_TIMEOUT_S):
             while True:
-                polled = await self._consumer.getmany(*open_places, timeout_ms=POLL_MS, max_records=POLL_RECORDS_MAX)
-                # The position, and not the last record, tells the end: control records are never handed over.
-                after = await self._positions(open_places)
-                if polled or after != before:
+                polled = await self._consumer.getmany(*places, timeout_ms=POLL_MS, max_records=POLL_RECORDS_MAX)
+                if polled or await self._positions(places) != before:
                     break
-        for place, records in polled.items():
-            wanted = [record for record in records if record.offset < open_places[place]]
-            if wanted:
-                yield wanted
-        for place, position in after.items():
-            if position >= open_places[place]:
-                del open_places[place]
+        found = [[each for each in records if each.offset < places[place]] for place, records in polled.items()]
+        return [records for records in found if records]
 
-    async def _positions(self, places: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
-        return {place: await self._consumer.position(place) for place in places}
+    async def _positions(self, places: Mapping[TopicPartition, int]) -> list[int]:
+        return [await self._consumer.position(place) for place in places]
 
 
 def _by_number(offsets: Mapping[TopicPartition, int]) -> dict[int, int]:
