@@ -246,7 +246,7 @@ async def test_the_example_in_the_documentation_runs(stage: Stage, tmp_path: Pat
     file = tmp_path / "example.py"
     file.write_text(program)
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-u", str(file), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        sys.executable, "-u", str(file), stdout=subprocess.PIPE
     )
     assert process.stdout is not None
     reading = asyncio.create_task(process.stdout.readline())
