@@ -4,9 +4,11 @@ import re
 from collections import deque
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import psutil
 import pytest
+from aiosmtpd.smtp import AuthResult
 
 from licmeter.runtime.kafka import EmbeddedKafka
 from licmeter.schemas.alerts import RecipientLists
@@ -18,6 +20,7 @@ from tests.integration.notify_stage import (
     NotifierProcess,
     Receiver,
     breach,
+    certificate,
     hangs,
     hook,
     mail,
@@ -154,3 +157,31 @@ def test_apprise_delivers_and_what_it_cannot_cut_off_is_killed(bootstrap: str) -
             assert monotonic() - began < 15
     assert b"item 41 has used up its grace" in receiver.requests[-1].body
     assert len(receiver.requests) == 4
+
+
+def test_mail_is_encrypted_to_a_server_that_is_known_or_not_sent(tmp_path: Path) -> None:
+    trusted, context = certificate(tmp_path)
+    logins: list[bytes] = []
+
+    def log_in(server: Any, session: Any, envelope: Any, mechanism: str, auth: Any) -> AuthResult:
+        logins.append(auth.password)
+        return AuthResult(success=auth.password == b"PassWordOfMail", handled=False)
+
+    def failure(port: int, code: int = 1, **smtp: Any) -> str:
+        server = {"host": "127.0.0.1", "port": port, "security": "starttls"} | smtp
+        process = NotifierProcess(tmp_path, "127.0.0.1:9", mail(port, "m7", to="ops@example.org", smtp=server))
+        return str(process.command("test", "mail-m7", "--to", "ops@example.org", code=code)["reason"])
+
+    login = {"username": "licmeter", "password": "PassWordOfMail"}
+    mailbox = Mailbox()
+    options = {"tls_context": context, "require_starttls": True, "authenticator": log_in, "auth_required": True}
+    with smtp_server(mailbox, **options) as port:
+        assert failure(port, code=0, ca_file=str(trusted), **login) == "None"
+        assert len(mailbox.mails) == 1
+        assert "certificate verify failed" in failure(port, **login)
+        wrong = failure(port, ca_file=str(trusted), username="licmeter", password="WrongWord")
+        assert wrong == "login refused: 535"
+    with smtp_server(mailbox) as port:
+        assert "STARTTLS extension not supported" in failure(port, ca_file=str(trusted), **login)
+    assert set(logins) == {b"PassWordOfMail", b"WrongWord"}  # the library tries more than one way to log in
+    assert len(mailbox.mails) == 1

@@ -245,9 +245,7 @@ async def test_the_example_in_the_documentation_runs(stage: Stage, tmp_path: Pat
     program = program.replace('group_id="my-program"', f'group_id="{stage.organization}"')
     file = tmp_path / "example.py"
     file.write_text(program)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-u", str(file), stdout=subprocess.PIPE
-    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-u", str(file), stdout=subprocess.PIPE)
     assert process.stdout is not None
     reading = asyncio.create_task(process.stdout.readline())
     try:

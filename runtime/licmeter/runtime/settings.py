@@ -72,7 +72,7 @@ class SinkSettings(_Section):
     instance_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
         "sink-1", description="static membership; each sink needs its own"
     )
-    flush_interval_s: Annotated[float, Field(gt=0)] = 1.0  # a third of what accepted -> queryable may take
+    flush_interval_s: Annotated[float, Field(gt=0)] = 0.5  # a sixth of what accepted -> queryable may take
     batch_rows_max: Annotated[int, Field(ge=1)] = 200_000
     retry_wait_s_max: Annotated[float, Field(gt=0)] = 10.0
     rollup_interval_s: Annotated[float, Field(ge=0)] = Field(

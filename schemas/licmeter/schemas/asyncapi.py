@@ -51,6 +51,9 @@ _MESSAGES: Final[Mapping[str, tuple[tuple[str, str | None, str, str], ...]]] = {
     topics.USAGE_REJECTED.name: (
         ("rejected", None, "application/octet-stream", "The original record, byte for byte; why is in its headers."),
     ),
+    topics.USAGE_REPLAYS.name: (
+        ("replay", "usage.replays", "application/json", "A run of `licmeter rejects replay`, and what it put back."),
+    ),
     topics.LICENSE_VERDICTS.name: (("verdict", VERDICT_TYPE, _CLOUD_EVENT, "The answer to a request for leave."),),
     topics.LICENSE_CATALOG.name: (
         ("organization", "organization", "application/json", "The document of an organization that is in force."),

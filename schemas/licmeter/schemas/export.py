@@ -8,6 +8,7 @@ from licmeter.schemas.alerts import Breach, UsageAlert
 from licmeter.schemas.authorizations import AuthorizationEvent
 from licmeter.schemas.catalog import CatalogEvent, Organization
 from licmeter.schemas.counters import ItemCounters, OrganizationCounters
+from licmeter.schemas.replays import AnyRecord
 from licmeter.schemas.reports import UsageReportEvent
 from licmeter.schemas.verdicts import VERDICT_TYPE, Verdict
 
@@ -32,6 +33,7 @@ def json_schemas() -> dict[str, dict[str, Any]]:
         "organization": Organization,
         "license.counters.item": ItemCounters,
         "license.counters.organization": OrganizationCounters,
+        "usage.replays": AnyRecord,
     }
     return {
         name: {"$schema": _DIALECT, "$id": f"urn:licmeter:{name}"} | TypeAdapter(contract).json_schema()

@@ -17,10 +17,12 @@ from licmeter.schemas.topics import USAGE_EVENTS
 
 __all__ = [
     "REPLAYS_PARTITION",
+    "AnyRecord",
     "Place",
     "ReplayMark",
     "ReplayNote",
     "ReplayRecord",
+    "RunAlive",
     "RunBegun",
     "RunEnded",
     "parse_replay_record",
@@ -101,6 +103,12 @@ class RunBegun(_Record):
     ends: dict[int, int] = Field(description="where each partition of usage.events ended then")
 
 
+class RunAlive(_Record):
+    """The run goes on, and found nothing to put back for a while."""
+
+    kind: Literal["alive"] = "alive"
+
+
 class ReplayNote(_Record):
     """What was put back, and where it stands now."""
 
@@ -116,7 +124,8 @@ class RunEnded(_Record):
     kind: Literal["ended"] = "ended"
 
 
-ReplayRecord = Annotated[RunBegun | ReplayNote | RunEnded, Field(discriminator="kind")]
+AnyRecord = RunBegun | RunAlive | ReplayNote | RunEnded
+ReplayRecord = Annotated[AnyRecord, Field(discriminator="kind")]
 
 #: Validate one record's value; raises `pydantic.ValidationError`.
-parse_replay_record = TypeAdapter[RunBegun | ReplayNote | RunEnded](ReplayRecord).validate_json
+parse_replay_record = TypeAdapter[AnyRecord](ReplayRecord).validate_json

@@ -14,7 +14,8 @@ Before each write the caller's `still_mine` is asked. A worker that stalls behin
 does no harm: what it writes is what the new owner writes for the same events, under keys of its own.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
 
 from licmeter.metering.organization import NOBODY, OrganizationState
 from licmeter.schemas import topics
@@ -30,30 +31,42 @@ __all__ = ["flush"]
 
 async def flush(result: BatchResult, state: PartitionState, outputs: Outputs, still_mine: Callable[[], bool]) -> None:
     """Make a batch durable; raises `FlushAbandonedError` when the partition was taken away."""
-    for topic, records in output_records(result, topics.USAGE_EVENTS.name):
-        await outputs.send(topic, state.partition, records)
-    for table, step in _steps(result, state):
-        changes = step()
-        if not changes:
-            continue
-        if not still_mine():
+    # What waits for the broker side by side waits once; nothing within a step depends on the rest of it.
+    sent = output_records(result, topics.USAGE_EVENTS.name)
+    await _all(outputs.send(topic, state.partition, records) for topic, records in sent)
+    for step in _steps(result, state):
+        writes = [(table, changes) for table, changes in step() if changes]
+        if writes and not still_mine():
             raise FlushAbandonedError(f"partition {state.partition}, offsets up to {result.last_offset}")
-        await state.store.write(table, changes)
+        await _all(state.store.write(table, changes) for table, changes in writes)
     state.written(result.touched.values())
 
 
-def _steps(result: BatchResult, state: PartitionState) -> list[tuple[str, Callable[[], list[Change]]]]:
+async def _all(waiting: Iterable[Awaitable[None]]) -> None:
+    """Return when all have ended; raises the first error, and only then, so that nothing goes on behind it."""
+    for outcome in await asyncio.gather(*waiting, return_exceptions=True):
+        if outcome is not None:
+            raise outcome
+
+
+Step = Callable[[], Iterable[tuple[str, list[Change]]]]
+
+
+def _steps(result: BatchResult, state: PartitionState) -> list[Step]:
+    """Return what is written, in this order; each step is computed when those before it are durable."""
     known = [organization for organization in result.touched.values() if organization.organization_id != NOBODY]
     nobody = [organization for organization in result.touched.values() if organization.organization_id == NOBODY]
     return [
-        (CATALOGS, lambda: _catalogs(result)),
-        (SEEN, lambda: _segments(result)),
-        (FACTS, lambda: _facts(result, state)),
-        (SLOTS, lambda: state.slots.changes(result.touched, result.last_offset)),
-        (ORGANIZATIONS, lambda: _organizations(known, state)),
-        (CATALOGS, lambda: _superseded_catalogs(result, state)),
-        (ORGANIZATIONS, lambda: _organizations(nobody, state)),
-        (FACTS, lambda: _superseded_facts(result, state)),
+        lambda: [
+            (CATALOGS, _catalogs(result)),
+            (SEEN, _segments(result)),
+            (FACTS, _facts(result, state)),
+            (SLOTS, state.slots.changes(result.touched, result.last_offset)),
+        ],
+        lambda: [(ORGANIZATIONS, _organizations(known, state))],
+        lambda: [(CATALOGS, _superseded_catalogs(result, state))],
+        lambda: [(ORGANIZATIONS, _organizations(nobody, state))],
+        lambda: [(FACTS, _superseded_facts(result, state))],
     ]
 
 

@@ -23,7 +23,6 @@ from licmeter.analytics.statistics.tables import Table
 __all__ = ["Listed", "Listing", "answer_list", "answer_one", "listed", "listed_table"]
 
 _T = TypeVar("_T")
-_RowT = TypeVar("_RowT", bound=Row)
 
 
 async def answer_one(

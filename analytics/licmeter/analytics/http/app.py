@@ -132,8 +132,9 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 
 async def _on_gone(request: Request, _: Exception) -> Response:
-    # Nobody reads this; it keeps the log free of tracebacks for what happens all the time.
-    return Response(status_code=400)
+    # Nobody reads this. It keeps the log free of tracebacks for what happens all the time, and has a name of its own in
+    # the metrics, which other servers use for it, too.
+    return Response(status_code=499)
 
 
 async def _on_failure(request: Request, error: Exception) -> Response:

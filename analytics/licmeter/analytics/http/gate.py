@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +31,7 @@ START_RETRY_S: Final = 2.0
 READY_FOR_S: Final = 1.0
 #: Organizations that are known to exist; the one that was asked for least lately is looked up anew.
 KNOWN_MAX: Final = 10_000
+PATH_CHARACTERS_LOGGED: Final = 200
 #: By which names a browser on this machine reaches us. Another name that leads here is somebody else's page, which
 #: must not read what is open to this machine (DNS rebinding).
 _OWN_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -134,7 +135,9 @@ class Gate:
 
     def _refuse(self, request: Request, reason: str, **facts: Any) -> None:
         self.metrics.refused.labels(reason).inc()
-        _log.warning("refused", request_id=request.scope["request_id"], path=request.url.path, reason=reason, **facts)
+        # As it was sent, percent-encoded: what somebody makes up must not write to the terminal of who reads the log.
+        path = request.scope["raw_path"].decode("ascii", "replace")[:PATH_CHARACTERS_LOGGED]
+        _log.warning("refused", request_id=request.scope["request_id"], path=path, reason=reason, **facts)
 
     def _note_bound(self, bound: str) -> None:
         self.metrics.bounds_hit.labels(bound).inc()
@@ -208,10 +211,10 @@ async def _named(
     organization_id: Annotated[OrganizationId, Path(description="of which statistics are")],
 ) -> Asking:
     # Who asks comes first, and what is wrong with the question only then: dependencies are resolved from within.
-    names = [name for name, _ in asking.request.query_params.multi_items()]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    names = Counter(name for name, _ in asking.request.query_params.multi_items())
+    repeated = sorted(name for name, times in names.items() if times > 1)
     if repeated:
-        errors = [{"parameter": name, "message": "given more than once"} for name in repeated[:10]]
+        errors = [{"parameter": name[:100], "message": "given more than once"} for name in repeated[:10]]
         raise Unprocessable("each parameter is given once", errors=errors)
     return asking
 

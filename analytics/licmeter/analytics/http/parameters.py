@@ -59,7 +59,7 @@ Day = Annotated[
     date,
     BeforeValidator(_date_text, json_schema_input_type=str),
     AfterValidator(_in_range),
-    Field(json_schema_extra={"type": "string", "format": "date", "example": "2031-03-08"}),
+    Field(json_schema_extra={"type": "string", "format": "date", "examples": ["2031-03-08"]}),
 ]
 
 

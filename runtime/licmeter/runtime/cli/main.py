@@ -14,6 +14,7 @@ from licmeter.runtime.cli import (
     metering,
     notifying,
     proving,
+    rejects,
     rollups,
     sending,
     services,
@@ -45,6 +46,7 @@ spool.register(app)
 simulating.register(app)
 stats.register(app)
 alerting.register(app)
+rejects.register(app)
 notifying.register(app)
 rollups.register(app)
 auditing.register(app)

@@ -94,7 +94,7 @@ class Lane:
     @property
     def lag(self) -> int:
         """How many records of the log are not settled."""
-        ends = ((ledger, self._consumer.highwater(tp)) for tp, ledger in self._ledgers.items())
+        ends = ((ledger, self._end_of(tp)) for tp, ledger in self._ledgers.items())
         return sum(max(0, end - ledger.low) for ledger, end in ends if end is not None)
 
     @property
@@ -198,10 +198,16 @@ class Lane:
         """Return the partitions whose log was read to its end."""
         found = set()
         for partition, ledger in self._ledgers.items():
-            end = self._consumer.highwater(partition)
+            end = self._end_of(partition)
             if end is not None and ledger.next >= end:
                 found.add(partition.partition)
         return found
+
+    def _end_of(self, partition: TopicPartition) -> int | None:
+        """Return the offset of the record that comes next, None when that is not known."""
+        assigned = partition in self._consumer.assignment()
+        end: int | None = self._consumer.highwater(partition) if assigned else None
+        return end
 
     def _send_gathered(self, gathered: Gathered) -> None:
         assert not isinstance(self.target, WebhookTarget)

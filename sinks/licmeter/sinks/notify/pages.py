@@ -43,8 +43,9 @@ def as_html(page: Page) -> str:
     facts = "".join(
         f"<tr><th align=left>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in page.facts
     )
-    head = "".join(f"<th align=left>{escape(header)}</th>" for header in page.headers)
-    rows = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in page.rows)
+    used = [number for number in range(len(page.headers)) if any(row[number] for row in page.rows)]
+    head = "".join(f"<th align=left>{escape(page.headers[number])}</th>" for number in used)
+    rows = "".join("<tr>" + "".join(f"<td>{escape(row[n])}</td>" for n in used) + "</tr>" for row in page.rows)
     parts = [
         f"<h2>{escape(page.title)}</h2>",
         f"<p>{escape(page.lead)}</p>",

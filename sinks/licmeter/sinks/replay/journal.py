@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from licmeter.schemas.replays import (
     REPLAYS_PARTITION,
+    AnyRecord,
     ReplayNote,
+    RunAlive,
     RunBegun,
     RunEnded,
     parse_replay_record,
@@ -111,6 +113,10 @@ class JournalWriter:
         """Say that a run begins; return the broker's clock, in milliseconds."""
         return await self._write(RunBegun(run=run, ends=dict(ends)))
 
+    async def sign(self, run: str) -> None:
+        """Say that a run goes on."""
+        await self._write(RunAlive(run=run))
+
     async def note(self, run: str, replays: Sequence[tuple[int, int, int, int]]) -> None:
         """Note what was put back."""
         for start in range(0, len(replays), NOTE_REPLAYS_MAX):
@@ -120,7 +126,7 @@ class JournalWriter:
         """Say that all a run put back is noted."""
         await self._write(RunEnded(run=run))
 
-    async def _write(self, record: RunBegun | ReplayNote | RunEnded) -> int:
+    async def _write(self, record: AnyRecord) -> int:
         try:
             async with asyncio.timeout(self._send_timeout_s):
                 stored = await self._producer.send_and_wait(
@@ -151,7 +157,7 @@ class JournalWriter:
                     )
                     for key, value, headers in records
                 ]
-                stored = [await future for future in waiting]
+                stored = await asyncio.gather(*waiting)
         except (KafkaError, OSError) as error:
             raise RejectsUnavailableError(self._servers, error) from error
         return [(each.partition, each.offset) for each in stored]

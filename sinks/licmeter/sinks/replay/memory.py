@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from licmeter.schemas.replays import Place, ReplayMark, ReplayNote, RunBegun, RunEnded
+from licmeter.schemas.replays import AnyRecord, Place, ReplayMark, ReplayNote, RunBegun, RunEnded
 from licmeter.schemas.topics import USAGE_EVENTS
 
-__all__ = ["ReplayMemory", "Run"]
+__all__ = ["ReplayMemory", "Run", "pack_place"]
 
 _OFFSET_BITS: Final = 60
 
@@ -23,7 +23,6 @@ class Run:
     unread: dict[int, int]
     sign_ms: int  # of its last record here, by the broker's clock
     ended: bool = False
-    noted: int = 0
 
 
 @dataclass(slots=True)
@@ -36,31 +35,32 @@ class ReplayMemory:
     def __len__(self) -> int:
         return len(self._replayed)
 
-    def take(self, record: RunBegun | ReplayNote | RunEnded, at_ms: int) -> None:
-        """Fold the next record."""
-        run = self.runs.get(record.run)
+    def take(self, record: AnyRecord, at_ms: int) -> None:
+        """Fold the next record; `at_ms` is the broker's clock."""
         if isinstance(record, RunBegun):
             self.runs[record.run] = Run(record.run, dict(record.ends), at_ms)
-        elif isinstance(record, ReplayNote):
+        if isinstance(record, ReplayNote):
             self.add(record.replays)
-            if run is not None:
-                run.noted += len(record.replays)
-                run.sign_ms = at_ms
-                for *_, partition, offset in record.replays:
-                    run.unread[partition] = max(run.unread.get(partition, 0), offset + 1)
-        elif run is not None:
-            run.ended, run.sign_ms = True, at_ms
+        run = self.runs.get(record.run)
+        if run is None:
+            return  # its beginning is no longer kept
+        run.sign_ms = at_ms
+        if isinstance(record, ReplayNote):
+            for *_, partition, offset in record.replays:
+                run.unread[partition] = max(run.unread.get(partition, 0), offset + 1)
+        elif isinstance(record, RunEnded):
+            run.ended = True
 
     def add(self, replays: Iterable[tuple[int, int, int, int]]) -> None:
         """Remember what was put back; of several times, the first."""
         for partition, offset, new_partition, new_offset in replays:
-            self._replayed.setdefault(_pack(partition, offset), _pack(new_partition, new_offset))
+            self._replayed.setdefault(pack_place(partition, offset), pack_place(new_partition, new_offset))
 
     def replayed_as(self, place: Place) -> Place | None:
         """Return where a reject was put back, or None."""
         if place.topic != USAGE_EVENTS.name:
             return None
-        found = self._replayed.get(_pack(place.partition, place.offset))
+        found = self._replayed.get(pack_place(place.partition, place.offset))
         return None if found is None else Place(USAGE_EVENTS.name, *divmod(found, 1 << _OFFSET_BITS))
 
     def vouches_for(self, mark: ReplayMark | None) -> bool:
@@ -76,5 +76,6 @@ class ReplayMemory:
         return [run for run in self.runs.values() if not run.ended and run.name != but]
 
 
-def _pack(partition: int, offset: int) -> int:
+def pack_place(partition: int, offset: int) -> int:
+    """Return a place of one topic as one number."""
     return partition << _OFFSET_BITS | offset

@@ -1,7 +1,7 @@
 """Reads a topic from one place to another, in the order of each partition: a span of the log that has an end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -65,9 +65,7 @@ class LogReader:
         consumer, self._consumer = self._consumer, None
         await consumer.stop()
 
-    async def span(
-        self, topic: str, *, since_ms: int | None = None, partitions: Collection[int] | None = None
-    ) -> Span:
+    async def span(self, topic: str, *, since_ms: int | None = None, partitions: Collection[int] | None = None) -> Span:
         """Return all that stands on a topic now, or what came to it since an instant; some partitions, or all."""
         try:
             places = await self._partitions(topic)
@@ -82,9 +80,9 @@ class LogReader:
             raise RejectsUnavailableError(self._servers, error) from error
         return Span(topic, _by_number(begins), _by_number(ends))
 
-    async def ends(self, topic: str) -> dict[int, int]:
-        """Return where each partition ends now."""
-        return dict((await self.span(topic)).ends)
+    async def offsets_at(self, topic: str, at_ms: int) -> Mapping[int, int]:
+        """Return the first offset of each partition that came at an instant or later."""
+        return (await self.span(topic, since_ms=at_ms)).begins
 
     async def _partitions(self, topic: str) -> list[TopicPartition]:
         """Ask for all topics: asking for one by its name may create it."""
@@ -94,7 +92,7 @@ class LogReader:
             raise KafkaError(f"there is no topic {topic}; `licmeter topics apply` creates it")
         return [TopicPartition(topic, number) for number in sorted(numbers)]
 
-    async def read(self, span: Span) -> AsyncIterator[list[Any]]:
+    async def read(self, span: Span) -> AsyncGenerator[list[Any], None]:
         """Yield the records of a span, those of a partition in their order; what is no longer kept is passed over.
 
         A reader reads one span at a time.

@@ -67,7 +67,7 @@ def test_w2_all_conditions_of_a_check_are_in_one_message() -> None:
     assert len(page.rows) == 5
     assert len(page.advice) == len(ALERT_ADVICE)
     for words in (
-        "- item 41: 1,610 of 2,000 units used (80.50 %); level 80 % (passed: 60 80); state active; projects 300417-kiosk",
+        "- item 41: 1,610 of 2,000 units used (80.50 %); level 80 % (passed: 60 80); state active; projects 300417-ki",
         "- project 300417-kiosk: 9 of 40 authorizations refused in 60 min (22.50 %); level 20 %",
         "codes 120×7 111×2",
         "- item 41: 7 days left; level 7 days",
