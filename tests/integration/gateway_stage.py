@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from licmeter.producers.sending import send_events
-from licmeter.runtime.stack import ALL_SERVICES, Stack
+from licmeter.runtime.stack import GATEWAY_SERVICES, Stack
 from licmeter.schemas.catalog import LicenseKey, Organization, catalog_event
 from licmeter.schemas.license_keys import make_license_key
 from licmeter.schemas.reports import encode_event
@@ -117,7 +117,7 @@ def organization(stage: GatewayStage, name: str, key_name: str) -> Organization:
 @contextmanager
 def gateway_stage(folder: Path) -> Iterator[GatewayStage]:
     """A running system in which the organizations `a1` and `b1` are known by their keys."""
-    with Stack(make_settings(folder), ALL_SERVICES) as stack:
+    with Stack(make_settings(folder), GATEWAY_SERVICES) as stack:
         stack.start(lambda _: None)
         stage = GatewayStage(stack)
         stage.apply(organization(stage, "a1", "A"), organization(stage, "b1", "B"))

@@ -22,11 +22,29 @@ from clickhouse_connect.driver.exceptions import DatabaseError, StreamFailureErr
 
 from licmeter.runtime.clickhouse import EmbeddedClickHouse
 from licmeter.runtime.settings import ClickHouseSettings
+from licmeter.sinks.migrate import migrate
+from licmeter.sinks.target import ClickHouseTarget
 
 pytest.importorskip("chdb", reason="the extra `embedded` is not installed")
 pytestmark = pytest.mark.integration
 
 ANY_PORT = ClickHouseSettings(port=0)
+
+
+@pytest.fixture(scope="session")
+def clickhouse(embedded_clickhouse: EmbeddedClickHouse) -> EmbeddedClickHouse:
+    """Not the server that the other tests may run on."""
+    return embedded_clickhouse
+
+
+@pytest.fixture
+def database(clickhouse: EmbeddedClickHouse) -> Iterator[str]:
+    target = ClickHouseTarget(clickhouse.url, f"test_{uuid.uuid4().hex}")
+    migrate(target)
+    yield target.database
+    client = target.connect()
+    client.command(f"DROP DATABASE {target.database}")
+    client.close()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import pytest
 
 from licmeter.analytics.query import READ_SETTINGS, Query, Rows, run
 from licmeter.analytics.usage import ItemCountersQuery, ItemUsage
-from licmeter.runtime.clickhouse import EmbeddedClickHouse
 from licmeter.schemas.alerts import Condition
 from licmeter.schemas.outcomes import BreachKind, RejectReason
 from licmeter.schemas.rejects import RejectOrigin, reject_headers
@@ -19,6 +18,7 @@ from licmeter.sinks.conversion import RowBatch
 from licmeter.sinks.records import Record
 from licmeter.sinks.target import ClickHouseTarget
 from licmeter.sinks.writer import ClickHouseWriter
+from tests.integration.clickhouse_fixture import Engine
 from tests.unit.sinks.records import (
     RECEIVED,
     SLOT,
@@ -64,8 +64,8 @@ class Tables:
 
 
 @pytest.fixture
-async def tables(clickhouse: EmbeddedClickHouse, database: str) -> AsyncIterator[Tables]:
-    tables = Tables(ClickHouseTarget(clickhouse.url, database=database))
+async def tables(clickhouse: Engine, database: str) -> AsyncIterator[Tables]:
+    tables = Tables(clickhouse.target(database))
     yield tables
     await tables.close()
 

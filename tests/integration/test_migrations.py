@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from licmeter.runtime.clickhouse import EmbeddedClickHouse
 from licmeter.schemas.alerts import Breach, Condition, UsageAlert
 from licmeter.schemas.attribution import COLUMNS
 from licmeter.schemas.authorization_rows import AUTHORIZATION_SCHEMA
@@ -13,6 +12,7 @@ from licmeter.schemas.counters import ItemCounters, OrganizationCounters
 from licmeter.sinks.migrate import MIGRATIONS_DIR, MigrationError, migrate
 from licmeter.sinks.rejected import REJECTED_SCHEMA
 from licmeter.sinks.target import ClickHouseTarget
+from tests.integration.clickhouse_fixture import Engine
 
 pytestmark = pytest.mark.integration
 
@@ -22,12 +22,10 @@ FIRST = NAMES[:4]
 
 
 @pytest.fixture
-def target(clickhouse: EmbeddedClickHouse) -> Iterator[ClickHouseTarget]:
-    target = ClickHouseTarget(clickhouse.url, database=f"test_{uuid.uuid4().hex}")
+def target(clickhouse: Engine) -> Iterator[ClickHouseTarget]:
+    target = clickhouse.target(f"test_{uuid.uuid4().hex}")
     yield target
-    client = ClickHouseTarget(clickhouse.url, database="default").connect()
-    client.command(f"DROP DATABASE IF EXISTS {target.database}")
-    client.close()
+    clickhouse.drop(target.database)
 
 
 def test_a_dry_run_tells_and_does_nothing(target: ClickHouseTarget) -> None:
@@ -92,9 +90,9 @@ def test_a_server_that_is_not_there_is_named(target: ClickHouseTarget) -> None:
     ],
 )
 def test_columns_have_the_names_of_the_contracts(
-    clickhouse: EmbeddedClickHouse, database: str, table: str, columns: set[str]
+    clickhouse: Engine, database: str, table: str, columns: set[str]
 ) -> None:
-    client = ClickHouseTarget(clickhouse.url, database=database).connect()
+    client = clickhouse.target(database).connect()
     found = {row[0] for row in client.query(f"DESCRIBE TABLE {table}").result_rows}
     client.close()
     assert found == columns | {"ingested_at"}

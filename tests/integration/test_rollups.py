@@ -17,8 +17,8 @@ from licmeter.analytics.statistics import rollup
 from licmeter.analytics.statistics.series import Series
 from licmeter.analytics.statistics.sources import StandingQuery
 from licmeter.analytics.statistics.words import ORGANIZATION, Basis, Bucket, Measure, Scope, Split
-from licmeter.runtime.clickhouse import EmbeddedClickHouse
 from licmeter.sinks.target import ClickHouseTarget
+from tests.integration.clickhouse_fixture import Engine
 
 pytestmark = pytest.mark.integration
 
@@ -99,8 +99,8 @@ class Database:
 
 
 @pytest.fixture
-def facts(clickhouse: EmbeddedClickHouse, database: str) -> Iterator[Database]:
-    opened = Database(ClickHouseTarget(clickhouse.url, database=database))
+def facts(clickhouse: Engine, database: str) -> Iterator[Database]:
+    opened = Database(clickhouse.target(database))
     yield opened
     opened.client.close()
 
@@ -247,6 +247,8 @@ def test_a_rebuild_that_is_killed_can_be_run_again(facts: Database, tmp_path: Pa
     environment = os.environ | {
         "LICMETER_CLICKHOUSE__URL": facts.target.url,
         "LICMETER_CLICKHOUSE__DATABASE": facts.target.database,
+        "LICMETER_CLICKHOUSE__USERNAME": facts.target.username,
+        "LICMETER_CLICKHOUSE__PASSWORD": facts.target.password,
         "LICMETER_DATA_DIR": str(tmp_path),
     }
     command = [sys.executable, "-m", "licmeter.runtime.cli", "rollup", "rebuild"]

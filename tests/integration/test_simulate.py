@@ -14,7 +14,7 @@ from licmeter.producers.simulation.world import example_scenario
 from licmeter.runtime.cli import simulating
 from licmeter.runtime.errors import ServiceError, UsageError
 from licmeter.runtime.offline import OfflineMeter
-from licmeter.runtime.stack import ALL_SERVICES, Stack
+from licmeter.runtime.stack import GATEWAY_SERVICES, Stack
 from licmeter.schemas.outcomes import ItemState
 from tests.integration.stage import Stage, make_settings
 
@@ -26,7 +26,7 @@ KEY = f"lmk_{'a' * 16}_{'b' * 43}"
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with Stack(make_settings(tmp_path_factory.mktemp("simulate")), ALL_SERVICES) as stack:
+    with Stack(make_settings(tmp_path_factory.mktemp("simulate")), GATEWAY_SERVICES) as stack:
         stack.start(lambda _: None)
         yield Stage(stack)
 

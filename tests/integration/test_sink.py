@@ -6,15 +6,10 @@ import signal
 import subprocess
 import sys
 import textwrap
-import uuid
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from licmeter.runtime.clickhouse import EmbeddedClickHouse
 from licmeter.runtime.kafka import EmbeddedKafka
@@ -22,15 +17,14 @@ from licmeter.runtime.settings import ClickHouseSettings
 from licmeter.schemas.authorization_rows import AUTHORIZATIONS_KEY
 from licmeter.schemas.outcomes import RejectReason
 from licmeter.schemas.rejects import RejectOrigin, reject_headers
-from licmeter.schemas.topics import LICENSE_ALERTS, LICENSE_COUNTERS, USAGE_ATTRIBUTED, USAGE_REJECTED, TopicSpec
+from licmeter.schemas.topics import LICENSE_ALERTS, LICENSE_COUNTERS, USAGE_ATTRIBUTED, USAGE_REJECTED
 from licmeter.sinks.migrate import migrate
-from licmeter.sinks.sink import TOPICS, SinkConfig, run_sink
 from licmeter.sinks.stats import SinkStats
 from licmeter.sinks.target import ClickHouseTarget
+from tests.integration.clickhouse_fixture import Engine
+from tests.integration.sink_stage import BLOCK_ROWS, WAIT_S_MAX, Running, Stage, stage_on, topics
 from tests.unit.sinks.records import (
     alert_record,
-    attribution_blocks,
-    attribution_row,
     authorization_blocks,
     authorization_row,
     breach,
@@ -39,107 +33,15 @@ from tests.unit.sinks.records import (
     usage_alert,
 )
 
+__all__ = ["topics"]
+
 pytestmark = pytest.mark.integration
 
-PARTITIONS = 2
-BLOCK_ROWS = 50
-WAIT_S_MAX = 60.0
-
-
-class Stage:
-    """Fresh topics, a database and a producer."""
-
-    def __init__(self, kafka: EmbeddedKafka, target: ClickHouseTarget, producer: AIOKafkaProducer) -> None:
-        self.config = SinkConfig(
-            kafka.bootstrap_servers,
-            target,
-            group_id=f"sink-{uuid.uuid4().hex}",
-            flush_interval_s=0.1,
-            retry_wait_s_max=0.5,
-            session_timeout_s=6.0,
-        )
-        self.producer = producer
-        self.stats = SinkStats()
-
-    async def send(self, topic: TopicSpec, value: bytes | None, **options: Any) -> None:
-        await self.producer.send_and_wait(topic.name, value, **options)
-
-    async def send_blocks(self, first: int, count: int) -> None:
-        """Send blocks whose rows are numbered from `first * BLOCK_ROWS`."""
-        for number in range(first, first + count):
-            rows = [
-                attribution_row(source_offset=number * BLOCK_ROWS + row, quantity=1, line=0)
-                for row in range(BLOCK_ROWS)
-            ]
-            (record,) = attribution_blocks(rows)
-            await self.send(USAGE_ATTRIBUTED, record.value, partition=number % PARTITIONS)
-
-    def read(self, sql: str) -> Any:
-        client = self.config.target.connect(final=1)
-        try:
-            return client.query(sql).result_rows
-        finally:
-            client.close()
-
-    def counts(self) -> tuple[int, int]:
-        ((rows, different),) = self.read("SELECT count(), uniqExact(source_offset) FROM usage_attributed")
-        return rows, different
-
-    async def until(self, condition: Callable[[], bool]) -> None:
-        """Poll, because what it waits for happens in other processes."""
-        async with asyncio.timeout(WAIT_S_MAX):
-            while not await asyncio.to_thread(condition):  # noqa: ASYNC110
-                await asyncio.sleep(0.05)
-
-
-class Running:
-    """The sink in this process."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-
-    async def __aenter__(self) -> None:
-        self._stop = asyncio.Event()
-        self._task = asyncio.create_task(run_sink(self._stage.config, self._stop, self._stage.stats))
-
-    async def __aexit__(self, *_: object) -> None:
-        self._stop.set()
-        await self._task
-
 
 @pytest.fixture
-async def topics(kafka: EmbeddedKafka) -> None:
-    """The sink's topics, empty: their names are fixed, so the tests share them one after the other."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    try:
-        existing = set(await admin.list_topics()) & set(TOPICS)
-        if existing:
-            await admin.delete_topics(list(existing))
-        async with asyncio.timeout(WAIT_S_MAX):
-            while set(await admin.list_topics()) & set(TOPICS):  # noqa: ASYNC110  # the broker deletes in its own time
-                await asyncio.sleep(0.05)
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in TOPICS])
-    finally:
-        await admin.close()
-
-
-@pytest.fixture
-async def stage(
-    kafka: EmbeddedKafka, clickhouse: EmbeddedClickHouse, database: str, topics: None
-) -> AsyncIterator[Stage]:
-    async with stage_on(kafka, ClickHouseTarget(clickhouse.url, database)) as made:
+async def stage(kafka: EmbeddedKafka, clickhouse: Engine, database: str, topics: None) -> AsyncIterator[Stage]:
+    async with stage_on(kafka, clickhouse.target(database)) as made:
         yield made
-
-
-@asynccontextmanager
-async def stage_on(kafka: EmbeddedKafka, target: ClickHouseTarget) -> AsyncIterator[Stage]:
-    producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all")
-    await producer.start()
-    try:
-        yield Stage(kafka, target, producer)
-    finally:
-        await producer.stop()
 
 
 async def test_every_topic_reaches_its_table(stage: Stage) -> None:
@@ -231,8 +133,8 @@ SINK = """
     import asyncio, sys
     from licmeter.sinks.sink import SinkConfig, run_sink
     from licmeter.sinks.target import ClickHouseTarget
-    bootstrap, url, database, group = sys.argv[1:]
-    config = SinkConfig(bootstrap, ClickHouseTarget(url, database), group_id=group, flush_interval_s=0.05,
+    bootstrap, group, *target = sys.argv[1:]
+    config = SinkConfig(bootstrap, ClickHouseTarget(*target), group_id=group, flush_interval_s=0.05,
                         batch_rows_max=100, session_timeout_s=6.0)
     asyncio.run(run_sink(config, asyncio.Event()))
 """
@@ -241,7 +143,8 @@ SINK = """
 async def test_sinks_killed_in_mid_stream(stage: Stage) -> None:
     config = stage.config
     command = [sys.executable, "-c", textwrap.dedent(SINK), config.bootstrap_servers]
-    command += [config.target.url, config.target.database, config.group_id]
+    target = config.target
+    command += [config.group_id, target.url, target.database, target.username, target.password]
     sending = asyncio.create_task(stage.send_blocks(0, 400))
     for kills in range(1, 4):
         process = subprocess.Popen(command)  # noqa: ASYNC220  # returns at once
@@ -257,8 +160,7 @@ async def test_sinks_killed_in_mid_stream(stage: Stage) -> None:
 
 async def test_a_second_sink_takes_its_share_and_nothing_is_lost(stage: Stage) -> None:
     """It joins, and leaves, while blocks are sent and gathered."""
-    second = Stage.__new__(Stage)
-    second.config, second.stats = stage.config, SinkStats()
+    second = Running(stage, stats=SinkStats())
     sent = 0
 
     async def send_until(enough: Callable[[], bool]) -> None:
@@ -269,7 +171,7 @@ async def test_a_second_sink_takes_its_share_and_nothing_is_lost(stage: Stage) -
 
     async with Running(stage), asyncio.timeout(WAIT_S_MAX):
         await send_until(lambda: stage.stats.batches > 1)
-        async with Running(second):
+        async with second:
             await send_until(lambda: second.stats.batches > 1)
             shared = stage.stats.batches
             await send_until(lambda: stage.stats.batches > shared)

@@ -30,9 +30,9 @@ from licmeter.analytics.statistics.words import (
     Split,
     StatisticsError,
 )
-from licmeter.runtime.clickhouse import EmbeddedClickHouse
 from licmeter.sinks.migrate import migrate
 from licmeter.sinks.target import ClickHouseTarget
+from tests.integration.clickhouse_fixture import Engine
 from tests.support.statistics.catalogs import DAYS, IDLE, LARGE, SMALL, START
 from tests.support.statistics.history import generate
 from tests.support.statistics.load import load
@@ -75,9 +75,9 @@ details = pytest.mark.parametrize("world", ["facts"], indirect=True)
 
 
 @pytest.fixture(scope="module", params=["facts", "rollups", "both"])
-def world(request: pytest.FixtureRequest, clickhouse: EmbeddedClickHouse, seed: int) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, clickhouse: Engine, seed: int) -> Iterator[World]:
     """The history in the engine: nothing rolled up, everything, or all but what came last."""
-    target = ClickHouseTarget(clickhouse.url, database=f"test_statistics_{request.param}_{seed}")
+    target = clickhouse.target(f"test_statistics_{request.param}_{seed}")
     migrate(target)
     client = target.connect()
     log = generate(seed, EVENTS)

@@ -51,6 +51,9 @@ class ClickHouseSettings(_Section):
     database: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")] = "licmeter"
     username: str = "default"
     password: SecretStr = SecretStr("")
+    replicated: bool = Field(False, description="Replicated engines (docs/clickhouse.md); needs a server with Keeper")
+    cluster: str | None = Field(None, description="create tables ON CLUSTER")
+    distributed: bool = Field(False, description="tables of each shard, and Distributed tables over all of the cluster")
     max_memory_mb: Annotated[int, Field(ge=256)] = Field(2000, description="memory of the chDB engine")
     start_timeout_s: Annotated[float, Field(gt=0)] = 60.0
 

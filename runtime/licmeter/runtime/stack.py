@@ -16,18 +16,19 @@ from licmeter.runtime.kafka.ports import free_port
 from licmeter.runtime.kafka.progress import OnProgress, ignore_progress
 from licmeter.runtime.settings import Settings
 from licmeter.runtime.topics import TopicReport, apply_topics
-from licmeter.runtime.wiring import clickhouse_target
+from licmeter.runtime.wiring import clickhouse_target, clickhouse_variant
 from licmeter.schemas.topics import ALL_TOPICS
-from licmeter.sinks.migrate import MigrationError, MigrationReport, migrate
+from licmeter.sinks.migrate import MigrationError, MigrationReport, check, migrate
 
-__all__ = ["ALL_SERVICES", "Stack", "apply_migrations", "apply_topic_table"]
+__all__ = ["ALL_SERVICES", "GATEWAY_SERVICES", "Stack", "apply_migrations", "apply_topic_table"]
 
 GATEWAY: Final = "gateway"
 API: Final = "api"
 #: What counts and stores.
 SERVICES: Final = ("stream", "sink")
-#: And what lets applications in, and answers people.
-ALL_SERVICES: Final = (*SERVICES, GATEWAY, API)
+#: And what lets applications in; and what answers people.
+GATEWAY_SERVICES: Final = (*SERVICES, GATEWAY)
+ALL_SERVICES: Final = (*GATEWAY_SERVICES, API)
 READY_TIMEOUT_S: Final = 60.0
 READY_POLL_S: Final = 0.1
 
@@ -45,10 +46,11 @@ def apply_topic_table(settings: Settings, *, dry_run: bool = False) -> list[Topi
     )
 
 
-def apply_migrations(settings: Settings, *, dry_run: bool = False) -> MigrationReport:
-    """Bring the database to the current schema."""
+def apply_migrations(settings: Settings, *, dry_run: bool = False, check_only: bool = False) -> MigrationReport:
+    """Bring the database to the current schema; with `check_only` tell where it stands, also if that cannot be."""
+    target, variant = clickhouse_target(settings), clickhouse_variant(settings)
     try:
-        return migrate(clickhouse_target(settings), dry_run=dry_run)
+        return check(target, variant=variant) if check_only else migrate(target, dry_run=dry_run, variant=variant)
     except MigrationError as error:
         raise ServiceError(
             str(error),

@@ -9,9 +9,10 @@ from licmeter.runtime.errors import SettingsError
 from licmeter.runtime.settings import Settings
 from licmeter.sinks.sink import SinkConfig
 from licmeter.sinks.target import ClickHouseTarget
+from licmeter.sinks.variants import Variant
 from licmeter.stream.config import StreamConfig
 
-__all__ = ["api_config", "clickhouse_target", "gateway_config", "sink_config", "stream_config"]
+__all__ = ["api_config", "clickhouse_target", "clickhouse_variant", "gateway_config", "sink_config", "stream_config"]
 
 
 def clickhouse_target(settings: Settings) -> ClickHouseTarget:
@@ -23,6 +24,15 @@ def clickhouse_target(settings: Settings) -> ClickHouseTarget:
         username=clickhouse.username,
         password=clickhouse.password.get_secret_value(),
     )
+
+
+def clickhouse_variant(settings: Settings) -> Variant:
+    """Return how the tables lie on servers; raises `SettingsError`."""
+    clickhouse = settings.clickhouse
+    try:
+        return Variant(clickhouse.replicated, clickhouse.cluster, clickhouse.distributed)
+    except ValueError as error:
+        raise SettingsError([f"LICMETER_CLICKHOUSE__CLUSTER: {error}"]) from error
 
 
 def stream_config(settings: Settings) -> StreamConfig:

@@ -17,12 +17,16 @@ _ANSWER_TIMEOUT_S = 60
 
 @dataclass(frozen=True, slots=True)
 class ClickHouseTarget:
-    """A server's HTTP interface, a database on it, and who we are there."""
+    """A server's HTTP interface, a database on it, and who we are there.
+
+    `answer_timeout_s` is how long nothing may come from a server that has a request.
+    """
 
     url: str
     database: str = "licmeter"
     username: str = "default"
     password: str = field(default="", repr=False)
+    answer_timeout_s: int = _ANSWER_TIMEOUT_S
 
     @property
     def secure(self) -> bool:
@@ -43,7 +47,7 @@ class ClickHouseTarget:
         parts = urlsplit(self.url)
         return parts.port or _PORTS[parts.scheme]
 
-    def connect(self, *, answer_timeout_s: int = _ANSWER_TIMEOUT_S, **settings: object) -> Client:
+    def connect(self, *, answer_timeout_s: int | None = None, **settings: object) -> Client:
         """Open a blocking client; raises `clickhouse_connect`'s errors."""
         return clickhouse_connect.get_client(
             host=self.host,
@@ -53,7 +57,7 @@ class ClickHouseTarget:
             password=self.password,
             database=self.database,
             connect_timeout=_CONNECT_TIMEOUT_S,
-            send_receive_timeout=answer_timeout_s,
+            send_receive_timeout=self.answer_timeout_s if answer_timeout_s is None else answer_timeout_s,
             autogenerate_session_id=False,
             settings=settings,
         )
@@ -68,7 +72,7 @@ class ClickHouseTarget:
             password=self.password,
             database=self.database,
             connect_timeout=_CONNECT_TIMEOUT_S,
-            send_receive_timeout=_ANSWER_TIMEOUT_S,
+            send_receive_timeout=self.answer_timeout_s,
             autogenerate_session_id=False,  # the server runs one statement of a session at a time
             settings=settings,
         )

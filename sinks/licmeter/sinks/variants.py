@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -181,7 +182,7 @@ class _Statement:
             if not depth and self._code[position] in ",;":
                 cuts.append(position)
         found = []
-        for first, last in zip(cuts, cuts[1:], strict=False):
+        for first, last in pairwise(cuts):
             code = self._code[first + 1 : last]
             begin = first + 1 + len(code) - len(code.lstrip())
             found.append((self._code[begin:last], self._text[begin:last]))
@@ -207,7 +208,6 @@ class _Statement:
 
 
 def _blanked(statement: str) -> str:
-    parts = []
-    for token in (token for tokens in split_statement_tokens(statement) for token in tokens):
-        parts.append(token.text if token.kind == "other" else re.sub(r"[^\n]", " ", token.text))
-    return "".join(parts) + ";"
+    (tokens,) = split_statement_tokens(statement)
+    blanked = (token.text if token.kind == "other" else re.sub(r"[^\n]", " ", token.text) for token in tokens)
+    return "".join(blanked) + ";"

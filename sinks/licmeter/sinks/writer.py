@@ -20,6 +20,8 @@ _SETTINGS: Final[Mapping[str, object]] = {
     "max_partitions_per_insert_block": 0,
     # Never drop a batch because it looks like an earlier one: identity is the tables' business.
     "insert_deduplicate": 0,
+    # An insert into a Distributed table (`variants`) is acknowledged when the shards have it, not when it is queued.
+    "distributed_foreground_insert": 1,
 }
 
 

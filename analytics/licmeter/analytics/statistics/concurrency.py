@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Final
 
 from licmeter.analytics.query import ALWAYS, Period
 from licmeter.analytics.statistics.sources import Days, Source
-from licmeter.analytics.statistics.words import ORGANIZATION, Scope, ScopeKind
+from licmeter.analytics.statistics.words import ORGANIZATION, Scope
 
 __all__ = [
     "PERCENTILES",
@@ -36,14 +36,7 @@ class ConcurrencyQuery:
 
     def to_sql(self) -> tuple[str, dict[str, Any]]:
         """Return the text and its parameters."""
-        source = Source(
-            self.organization_id,
-            self.period,
-            False,
-            self.scope.name if self.scope.kind is ScopeKind.PROJECT else None,
-            self.scope.name if self.scope.kind is ScopeKind.ITEM else None,
-            self.dirty,
-        )
+        source = Source.of(self.organization_id, self.period, self.scope, dirty=self.dirty)
         text = f"""
             SELECT sumMap(slots), minOrNull(day), maxOrNull(day)
             FROM ({source.concurrency_days(self.scope.kind.value)})

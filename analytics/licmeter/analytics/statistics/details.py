@@ -20,7 +20,6 @@ from licmeter.analytics.statistics.words import (
     Basis,
     Bucket,
     Scope,
-    ScopeKind,
     StatisticsError,
 )
 
@@ -57,13 +56,7 @@ class _Day:
     bucket: Bucket = Bucket.TWO_HOURS
 
     def _source(self) -> Source:
-        return Source(
-            self.organization_id,
-            Period(self.day, self.day),
-            self.basis is Basis.RECEIVED,
-            self.scope.name if self.scope.kind is ScopeKind.PROJECT else None,
-            self.scope.name if self.scope.kind is ScopeKind.ITEM else None,
-        )
+        return Source.of(self.organization_id, Period(self.day, self.day), self.scope, self.basis)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,14 +80,7 @@ class Series:
 
     def to_sql(self) -> tuple[str, dict[str, Any]]:
         """Return the text and its parameters."""
-        source = Source(
-            self.organization_id,
-            self.period,
-            self.basis is Basis.RECEIVED,
-            self.scope.name if self.scope.kind is ScopeKind.PROJECT else None,
-            self.scope.name if self.scope.kind is ScopeKind.ITEM else None,
-            self.dirty,
-        )
+        source = Source.of(self.organization_id, self.period, self.scope, self.basis, self.dirty)
         if self.measure is Measure.ACTIVE_DEVICES:
             return active_devices(source, self.bucket, self.split)
         return _MAKERS[self.measure](self, source), source.parameters

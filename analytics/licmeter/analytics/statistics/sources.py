@@ -11,10 +11,11 @@ What is written after that is not in the answer, as with any answer.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Self
 
 from licmeter.analytics.query import Period
 from licmeter.analytics.statistics import fragments
+from licmeter.analytics.statistics.words import Basis, Scope, ScopeKind
 
 __all__ = ["CUT", "ROLLUP_COLUMNS", "Days", "Source", "StandingQuery"]
 
@@ -82,6 +83,20 @@ class Source:
     item_id: str | None = None
     dirty: Days = None
     parameters: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, organization_id: str, period: Period, scope: Scope, basis: Basis = Basis.USAGE, dirty: Days = None
+    ) -> Self:
+        """Return the source of a scope."""
+        return cls(
+            organization_id,
+            period,
+            basis is Basis.RECEIVED,
+            scope.name if scope.kind is ScopeKind.PROJECT else None,
+            scope.name if scope.kind is ScopeKind.ITEM else None,
+            dirty,
+        )
 
     def __post_init__(self) -> None:
         self.parameters["organization"] = self.organization_id

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Final
 
 from licmeter.analytics.query import ALWAYS, Period
 from licmeter.analytics.statistics.sources import Days, Source
-from licmeter.analytics.statistics.words import ORGANIZATION, Basis, Measure, Scope, ScopeKind, StatisticsError
+from licmeter.analytics.statistics.words import ORGANIZATION, Basis, Measure, Scope, StatisticsError
 
 __all__ = ["DevicesSoFar", "Share", "Shares", "TrendPoint", "accumulated", "filled"]
 
@@ -52,14 +52,7 @@ class DevicesSoFar:
 
     def to_sql(self) -> tuple[str, dict[str, Any]]:
         """Return the text and its parameters."""
-        source = Source(
-            self.organization_id,
-            self.period,
-            self.basis is Basis.RECEIVED,
-            self.scope.name if self.scope.kind is ScopeKind.PROJECT else None,
-            self.scope.name if self.scope.kind is ScopeKind.ITEM else None,
-            self.dirty,
-        )
+        source = Source.of(self.organization_id, self.period, self.scope, self.basis, self.dirty)
         text = f"""
             SELECT first_day, count() FROM (
                 SELECT client_uuid, min({source.day_column()}) AS first_day

@@ -129,7 +129,8 @@ def up(
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with Stack(settings, ALL_SERVICES) as stack:
+    services = (*ALL_SERVICES, "notify") if settings.notify.config is not None else ALL_SERVICES
+    with Stack(settings, services) as stack:
         with progress_bars(errors) as on_kafka:
             stack.start(lambda step: errors.print(f"licmeter: {step}", highlight=False), on_kafka)
         _say_running(stack.settings, print_addresses)

@@ -44,17 +44,27 @@ def topics_apply(dry_run: DryRun = False, as_json: JsonOption = False) -> None:
     raise typer.Exit(any(report.differences for report in reports))
 
 
-def migrate(dry_run: DryRun = False, as_json: JsonOption = False) -> None:
-    """Create or update the tables in ClickHouse."""
+def migrate(
+    dry_run: DryRun = False,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit code 1 unless all is applied.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Create or update the tables in ClickHouse.
+
+    With --check, exit code 1 when a migration is pending, or was another one when it was applied.
+    """
     from licmeter.runtime.stack import apply_migrations
 
-    report = apply_migrations(load_settings(), dry_run=dry_run)
+    report = apply_migrations(load_settings(), dry_run=dry_run, check_only=check)
     if as_json:
-        print_json({"applied": report.applied, "present": report.present, "pending": report.pending})
-        return
-    states = {"applied": report.applied, "was there": report.present, "pending": report.pending}
-    rows = [(name, state) for state, names in states.items() for name in names]
-    out.print(table("Migrations", {"migration": "left", "": "left"}, sorted(rows)))
+        print_json({name: getattr(report, name) for name in ("applied", "present", "pending", "differing")})
+    else:
+        states = {"applied": report.applied, "was there": report.present, "pending": report.pending}
+        rows = [(name, state) for state, names in states.items() for name in names]
+        out.print(table("Migrations", {"migration": "left", "": "left"}, sorted(rows)))
+        for difference in report.differing:
+            errors.print(difference, style="red", markup=False, highlight=False)
+    raise typer.Exit(check and not report.is_current)
 
 
 def schemas(
