@@ -48,9 +48,9 @@ def event(organization: str, number: int) -> bytes:
 class RejectsStage:
     """An organization that no other test has, with rejects of a source partition each."""
 
-    def __init__(self, servers: str) -> None:
+    def __init__(self, servers: str, organization: str | None = None) -> None:
         self.servers = servers
-        self.organization = f"rej{secrets.token_hex(5)}"
+        self.organization = organization or f"rej{secrets.token_hex(5)}"
         self.selection = Selection(organization_id=self.organization)
 
     async def reject(

@@ -10,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -44,9 +45,13 @@ class Watch:
         self._stage = stage
         self._traffic = traffic
         self._admin = admin
+        self._client = stage.config.target.connect(final=1)
         self.committed: dict[TopicPartition, int] = {}
         self.looks = 0
         self.misses = 0
+
+    def close(self) -> None:
+        self._client.close()
 
     async def offsets(self) -> dict[TopicPartition, int]:
         found = await self._admin.list_consumer_group_offsets(self._stage.config.group_id)
@@ -60,7 +65,7 @@ class Watch:
         self.committed = committed
         number = f"intDiv(source_offset, {ROUND_ROWS})"
         sql = f"SELECT {number} FROM usage_attributed GROUP BY {number} HAVING count() = {ROUND_ROWS}"
-        stored = {number for (number,) in await asyncio.to_thread(self._stage.read, sql)}
+        stored = {number for (number,) in (await asyncio.to_thread(self._client.query, sql)).result_rows}
         for (partition, offset), number in list(self._traffic.places.items()):
             if offset < committed.get(TopicPartition(USAGE_ATTRIBUTED.name, partition), 0):
                 assert number in stored, f"round {number} is committed, and not stored"
@@ -94,6 +99,8 @@ async def watching(stage: Stage, traffic: Traffic) -> AsyncIterator[Watch]:
         assert watch.looks > 3
     finally:
         looking.cancel()
+        await asyncio.wait([looking])
+        watch.close()
         await admin.close()
 
 
@@ -187,11 +194,12 @@ ZOMBIE = """
 
 
 @asynccontextmanager
-async def zombie(stage: Stage, url: str) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def zombie(stage: Stage, url: str, log: Path) -> AsyncIterator["subprocess.Popen[bytes]"]:
     config, target = stage.config, stage.config.target
     command = [sys.executable, "-c", textwrap.dedent(ZOMBIE), config.bootstrap_servers, config.group_id]
     command += [url, target.database, target.username, target.password]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)  # noqa: ASYNC220  # returns at once
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stderr=output)  # noqa: ASYNC220  # returns at once
     try:
         yield process
     finally:
@@ -201,14 +209,16 @@ async def zombie(stage: Stage, url: str) -> AsyncIterator[subprocess.Popen[bytes
 
 
 @pytest.mark.parametrize("alone", [False, True], ids=["the-other-stays", "the-other-has-left"])
-async def test_a_sink_that_was_dead_for_the_group_changes_nothing_when_it_wakes(stage: Stage, alone: bool) -> None:
+async def test_a_sink_that_was_dead_for_the_group_changes_nothing_when_it_wakes(
+    stage: Stage, tmp_path: Path, alone: bool
+) -> None:
     """Its insert arrives when another sink has written that and newer states, and its commit comes after theirs.
 
     When the other has left too, the group has no member that could object to the commit.
     """
     traffic = Traffic(stage)
     with faults(stage, {}) as (proxy, _):
-        async with zombie(stage, proxy.url) as process, watching(stage, traffic) as watch:
+        async with zombie(stage, proxy.url, tmp_path / "log") as process, watching(stage, traffic) as watch:
             await traffic.send(5)
             await stage.until(lambda: len(stage.read("SELECT 1 FROM license_counters")) == 3)
             proxy.holding = b"license_counters"
@@ -219,13 +229,13 @@ async def test_a_sink_that_was_dead_for_the_group_changes_nothing_when_it_wakes(
                 await traffic.send(20)
                 await until_exact(stage, traffic, watch)  # the session of the stopped one has ended by then
                 if not alone:
-                    await _wake(proxy, process, stage, traffic, watch)
+                    await _wake(proxy, process, stage, traffic, watch, tmp_path / "log")
             if alone:
-                await _wake(proxy, process, stage, traffic, watch)
+                await _wake(proxy, process, stage, traffic, watch, tmp_path / "log")
 
 
 async def _wake(
-    proxy: FaultyProxy, process: "subprocess.Popen[bytes]", stage: Stage, traffic: Traffic, watch: Watch
+    proxy: FaultyProxy, process: "subprocess.Popen[bytes]", stage: Stage, traffic: Traffic, watch: Watch, log: Path
 ) -> None:
     before = answers(stage)
     proxy.released = True
@@ -236,3 +246,4 @@ async def _wake(
     await stage.until(lambda: proxy.requests > requests)
     await traffic.send(5)
     await until_exact(stage, traffic, watch)
+    print(log.read_text())
