@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import re
 import shlex
 import subprocess
@@ -211,7 +212,31 @@ def test_more_than_a_hundred_are_asked_about(cli: Cli) -> None:
     cli.until_rejected(101)
     refused = cli.run("rejects", "replay", "--force", "--organization", cli.organization, code=2)
     assert "--yes" in refused.stderr
-    assert cli.ours("list")["open"] == 101
+    assert "Put 101 records back?" in answer(cli, "n", code=1)
+    assert cli.ours("list")["replayed"] == 0
+    assert "would be unknown_project" in answer(cli, "y", code=0)
+    listed = cli.ours("list")
+    assert listed["replayed"] == 101
+
+
+def answer(cli: Cli, word: str, code: int) -> str:
+    """Ask for a replay at a terminal, and answer the question."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "licmeter.runtime.cli", "rejects", "replay", "--force", "--wait", "0"]
+    with subprocess.Popen(
+        [*command, "--organization", cli.organization],
+        env=cli.environment,
+        stdin=theirs,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.write(ours, f"{word}\n".encode())
+        _, said = process.communicate(timeout=120)
+    os.close(theirs)
+    os.close(ours)
+    assert process.returncode == code, said
+    return said
 
 
 def test_a_record_is_shown_whole_with_what_to_do(cli: Cli) -> None:

@@ -161,6 +161,29 @@ async def test_a_group_keeps_its_place_and_repeats_only_what_was_not_handled(sta
     assert await stage.read(group_id=group, start="earliest") == []
 
 
+async def test_a_new_group_that_dies_with_its_first_alert_gets_it_again(stage: Stage) -> None:
+    group = f"new-{stage.organization}"
+    reading = asyncio.create_task(stage.read(1, group_id=group, start="latest"))
+    for number in range(200):  # until the group has its place, and one more came
+        await stage.send(*stage.breaches(number, 1))
+        done, _ = await asyncio.wait([reading], timeout=0.1)
+        if done:
+            break
+    (first,) = await reading  # given, and never handled
+    again = await stage.read(group_id=group, start="latest")
+    assert names(again)[0] == names([first])[0]
+
+
+async def test_a_reader_of_some_alerts_goes_on_after_all_that_it_passed(stage: Stage) -> None:
+    await stage.send(*stage.breaches(0, 5), partition=0)
+    now = datetime.now(UTC)
+    await stage.send(*stage.breaches(10, 2), partition=1)
+    (first,) = await stage.read(1, start=now)
+    # Of partition 0 nothing was given, and what had come before is not wanted.
+    assert set(first.resume) == set(range(PARTITIONS))
+    assert names(await stage.read(start=first.resume)) == ["11"]
+
+
 async def test_a_topic_that_is_not_there_is_named(kafka: EmbeddedKafka) -> None:
     with pytest.raises((KafkaError, OSError)):
         async for _ in licmeter.sinks.alerts("127.0.0.1:1"):

@@ -3,8 +3,8 @@
     async for alert in licmeter.sinks.alerts("localhost:9092", organizations=["300417"]):
         ...
 
-Two ways to read. Without a group, every reader gets everything, and keeps its own place: `alert.position` is where to
-go on (`start={partition: offset}`). With a `group_id`, readers of the group share the partitions, and the group keeps
+Two ways to read. Without a group, every reader gets everything, and keeps its own place: `start=alert.resume` goes on
+after an alert. With a `group_id`, readers of the group share the partitions, and the group keeps
 the place: an alert counts as handled when the next one is asked for, and is committed within `COMMIT_INTERVAL_S`. A
 reader that dies gets what was not committed again: at least once. `alert.event_id` tells a repeat from news.
 """
@@ -12,12 +12,18 @@ reader that dies gets what was not committed again: at least once. `alert.event_
 import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 
 from licmeter.schemas.alerts import Breach, UsageAlert, parse_alert
 from licmeter.schemas.outcomes import BreachKind
@@ -47,6 +53,8 @@ class Alert:
     partition: int
     offset: int
     arrived_at: datetime
+    #: Where a reader goes on after this one, in each partition that it reads: what `start` takes, also from JSON.
+    resume: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def event_id(self) -> str:
@@ -92,13 +100,11 @@ async def alerts(
     wanted = _kinds(kinds)
     if group_id is not None and start not in ("latest", "earliest"):
         raise ValueError("a group keeps its own place: start may be 'latest' or 'earliest'")
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap_servers,
-        group_id=group_id,
-        enable_auto_commit=False,
-        auto_offset_reset=start if isinstance(start, str) else "earliest",
-        **client,
-    )
+    # Always "earliest": who is behind what is still kept must not be put at the end.
+    options = {"group_id": group_id, "enable_auto_commit": False, "auto_offset_reset": "earliest", **client}
+    if group_id is not None and start == "latest":
+        await _begin_group(bootstrap_servers, options)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, **options)
     reading = _Reading(consumer, grouped=group_id is not None)
     try:
         await consumer.start()
@@ -107,7 +113,7 @@ async def alerts(
             for record in await reading.poll():
                 if ends is not None and record.offset >= ends.get(record.partition, 0):
                     continue  # came after the beginning
-                alert = _alert(record, on_unreadable)
+                alert = _alert(record, on_unreadable, reading.after(record))
                 if (
                     alert is not None
                     and (organizations is None or alert.organization_id in organizations)
@@ -129,7 +135,7 @@ def _kinds(kinds: Collection[str] | None) -> frozenset[str] | None:
     return frozenset(map(str, kinds))
 
 
-def _alert(record: Any, on_unreadable: Callable[[Any], None] | None) -> Alert | None:
+def _alert(record: Any, on_unreadable: Callable[[Any], None] | None, resume: Mapping[int, int]) -> Alert | None:
     try:
         message = parse_alert(record.value or b"")
     except ValueError as error:
@@ -139,7 +145,35 @@ def _alert(record: Any, on_unreadable: Callable[[Any], None] | None) -> Alert | 
         place = f"{record.topic}/{record.partition}/{record.offset}"
         _log.error("%s is no alert and is skipped: %s", place, str(error).splitlines()[0])
         return None
-    return Alert(message, record.partition, record.offset, datetime.fromtimestamp(record.timestamp / 1000, UTC))
+    arrived_at = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+    return Alert(message, record.partition, record.offset, arrived_at, resume)
+
+
+async def _begin_group(bootstrap_servers: str, options: Mapping[str, Any]) -> None:
+    """Commit that a new group begins with what comes now: until its first commit it would begin anew at each start."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, **options)
+    try:
+        await consumer.start()
+        partitions = await _partitions(consumer)
+        ends = await consumer.end_offsets(partitions)
+        consumer.assign(partitions)
+        new = {each: end for each, end in ends.items() if await consumer.committed(each) is None}
+        if new:
+            await consumer.commit(new)
+    except (CommitFailedError, UnknownMemberIdError, IllegalGenerationError, RebalanceInProgressError):
+        _log.debug("a reader of group %s is at work, so the group has begun", options["group_id"])
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(consumer: AIOKafkaConsumer) -> list[TopicPartition]:
+    # What is asked for by name only becomes known to the client by asking.
+    await consumer._client.force_metadata_update()
+    await consumer._client.set_topics([LICENSE_ALERTS.name])
+    numbers = consumer.partitions_for_topic(LICENSE_ALERTS.name)
+    if not numbers:
+        raise KafkaError(f"there is no topic {LICENSE_ALERTS.name}; `licmeter topics apply` creates it")
+    return [TopicPartition(LICENSE_ALERTS.name, number) for number in sorted(numbers)]
 
 
 class _Reading:
@@ -149,19 +183,14 @@ class _Reading:
         self._consumer = consumer
         self._grouped = grouped
         self._handled: dict[TopicPartition, int] = {}
+        self._places: dict[int, int] = {}
         self._committed_at = time.monotonic()
 
     async def begin(self, start: Start, *, follow: bool) -> dict[int, int] | None:
         """Take the places to begin with; return where each partition ends now, unless it is followed."""
-        topic = LICENSE_ALERTS.name
         if self._grouped:
-            self._consumer.subscribe([topic])
-        # What is asked for by name only becomes known to the client by asking.
-        await self._consumer._client.force_metadata_update()
-        await self._consumer._client.set_topics([topic])
-        partitions = [TopicPartition(topic, number) for number in self._consumer.partitions_for_topic(topic) or ()]
-        if not partitions:
-            raise KafkaError(f"there is no topic {topic}; `licmeter topics apply` creates it")
+            self._consumer.subscribe([LICENSE_ALERTS.name])
+        partitions = await _partitions(self._consumer)
         ends = await self._consumer.end_offsets(partitions)
         if not self._grouped:
             self._consumer.assign(partitions)
@@ -178,7 +207,8 @@ class _Reading:
             found = await self._consumer.offsets_for_times(dict.fromkeys(partitions, instant_ms))
             places = {each: ends[each] if found[each] is None else found[each].offset for each in partitions}
         elif isinstance(start, Mapping):
-            places = {each: start.get(each.partition, begins[each]) for each in partitions}
+            given = {int(number): offset for number, offset in start.items()}  # JSON has texts for keys
+            places = {each: given.get(each.partition, begins[each]) for each in partitions}
         else:
             places = begins
         for partition in partitions:
@@ -192,6 +222,11 @@ class _Reading:
                 )
                 place = begins[partition]
             self._consumer.seek(partition, place)
+            self._places[partition.partition] = place
+
+    def after(self, record: Any) -> dict[int, int]:
+        """Return where to go on after a record."""
+        return self._places | {record.partition: record.offset + 1}
 
     async def before(self, ends: Mapping[int, int]) -> bool:
         """Tell whether a partition of ours has not come to its end."""
@@ -210,6 +245,7 @@ class _Reading:
 
     async def handled(self, record: Any) -> None:
         """Note that a record needs no more attention."""
+        self._places[record.partition] = record.offset + 1
         self._handled[TopicPartition(record.topic, record.partition)] = record.offset + 1
         await self._commit_if_due()
 

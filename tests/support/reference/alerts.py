@@ -8,6 +8,8 @@ from tests.support.reference.history import History, measure, state
 from tests.support.reference.instants import CHECK, YEAR, budget_year, ceil_to, floor_to, percent
 
 DAY = timedelta(days=1)
+#: How many codes a failure ratio names.
+TOP_CODES_MAX = 5
 
 
 class Checks:
@@ -128,7 +130,11 @@ class Checks:
                 "level": new[-1],
                 "crossed": new,
                 "window_minutes": self.history.limits.failure_window // timedelta(minutes=1),
-                "top_codes": {str(number): numbers.count(number) for number in sorted(set(numbers))},
+                # The most frequent ones, of equals the lower number.
+                "top_codes": {
+                    str(number): numbers.count(number)
+                    for number in sorted(set(numbers), key=lambda each: (-numbers.count(each), each))[:TOP_CODES_MAX]
+                },
             }
         ]
 

@@ -37,7 +37,7 @@ def test_a_token_that_was_made_opens_what_it_was_made_for(monkeypatch: pytest.Mo
     access = tokens.access(made["token"], NOW)
     assert access is not None
     assert (access.label, access.may_ask("300417"), access.may_ask("500100")) == ("a note", True, False)
-    assert tokens.access(made["token"], NOW + timedelta(days=2, minutes=1)) is None
+    assert tokens.access(made["token"], datetime.now(UTC) + timedelta(days=2, minutes=1)) is None
     assert made["token"] not in json.dumps(made["entry"])
 
 

@@ -2,15 +2,15 @@
 
 import asyncio
 import json
-import re
 import sys
 from contextlib import aclosing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.text import Text
 
+from licmeter.runtime.cli.instants import INSTANT_HELP, instant_of
 from licmeter.runtime.cli.output import errors, out
 from licmeter.runtime.errors import ServiceError, UsageError
 from licmeter.runtime.settings import load_settings
@@ -23,8 +23,6 @@ __all__ = ["register"]
 
 alerts = typer.Typer(help="Breaches and usage alerts.", no_args_is_help=True)
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_AGO: Final = re.compile(r"(\d{1,6})([smhd])")
 _STYLES: Final = {
     "quota_reached": "yellow",
     "grace_exhausted": "red",
@@ -46,9 +44,7 @@ def register(app: typer.Typer) -> None:
 def tail(
     organization: Annotated[list[str] | None, typer.Option(help="Only this one; may be given again.")] = None,
     kind: Annotated[list[str] | None, typer.Option(help="Only this kind of breach, or usage_alert; again.")] = None,
-    since: Annotated[
-        str, typer.Option(help="now, earliest, an age such as 90s, 15m, 6h, 7d, or an instant with a zone.")
-    ] = "now",
+    since: Annotated[str, typer.Option(help=f"now, earliest, {INSTANT_HELP}.")] = "now",
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Go on with what comes.")] = True,
     limit: Annotated[int | None, typer.Option(min=1, help="End after so many.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document a line.")] = False,
@@ -67,18 +63,7 @@ def _start(since: str, now: datetime) -> "Start":
         return "latest"
     if since == "earliest":
         return "earliest"
-    ago = _AGO.fullmatch(since)
-    if ago is not None:
-        return now - timedelta(seconds=int(ago[1]) * _UNITS[ago[2]])
-    try:
-        instant = datetime.fromisoformat(since)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise UsageError(
-            f"--since {since} is no time", hint="now, earliest, 90s, 15m, 6h, 7d, or 2031-03-08T10:00:00Z (with a zone)"
-        )
-    return instant
+    return instant_of("--since", since, now)
 
 
 async def _tail(

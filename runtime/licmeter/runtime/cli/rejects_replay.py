@@ -103,6 +103,7 @@ async def _work(
     """Plan, ask, and do it; returns the plan, how many were to be put back, and what was done unless it is dry."""
     from licmeter.runtime.rejects import plan_replay
     from licmeter.sinks.replay.forecast import Prospect, forecast
+    from licmeter.sinks.replay.run import Replayed
 
     catalogs = await book.catalogs()
     now_ms = round(now.timestamp() * 1000)
@@ -118,6 +119,8 @@ async def _work(
     count = count if limit is None else min(count, limit)
     if dry_run:
         return plan, count, None
+    if not count and not book.memory.unfinished():
+        return plan, count, Replayed()
     _ask(plan, count, yes=yes)
     done = await _put_back(settings, book, span, selection, lambda entry: look(entry).prospect in wanted, count, limit)
     return plan, count, done
@@ -251,6 +254,8 @@ def _show_result(result: dict[str, Any]) -> None:
         refused = sum(result["rejected"].values())
         line += f": {', '.join([*outcomes, f'{refused:,} rejected again'])}"
     out.print(line, highlight=False)
+    if result["replayed_before"] and not result["replayed"]:
+        errors.print(f"{result['replayed_before']:,} were put back before, and left alone", highlight=False)
     for reason, number in sorted(result.get("rejected", {}).items()):
         out.print(f"  rejected again as {reason}: {number:,}", style="yellow", highlight=False)
     if result["recovered"]:
