@@ -229,13 +229,13 @@ async def test_a_sink_that_was_dead_for_the_group_changes_nothing_when_it_wakes(
                 await traffic.send(20)
                 await until_exact(stage, traffic, watch)  # the session of the stopped one has ended by then
                 if not alone:
-                    await _wake(proxy, process, stage, traffic, watch, tmp_path / "log")
+                    await _wake(proxy, process, stage, traffic, watch)
             if alone:
-                await _wake(proxy, process, stage, traffic, watch, tmp_path / "log")
+                await _wake(proxy, process, stage, traffic, watch)
 
 
 async def _wake(
-    proxy: FaultyProxy, process: "subprocess.Popen[bytes]", stage: Stage, traffic: Traffic, watch: Watch, log: Path
+    proxy: FaultyProxy, process: "subprocess.Popen[bytes]", stage: Stage, traffic: Traffic, watch: Watch
 ) -> None:
     before = answers(stage)
     proxy.released = True
@@ -246,4 +246,3 @@ async def _wake(
     await stage.until(lambda: proxy.requests > requests)
     await traffic.send(5)
     await until_exact(stage, traffic, watch)
-    print(log.read_text())
