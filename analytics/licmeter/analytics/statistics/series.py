@@ -149,6 +149,8 @@ def _devices(series: Series, source: Source) -> str:
         where = f"{source.scope()} AND first_use_at < {_NEVER}"
         rest = f"FROM (SELECT * FROM client_spans WHERE {where} {_MERGED})"
         return _select(series, "first_use_at", "uniqExact(client_uuid)", rest)
+    if series.bucket is Bucket.ALL and not source.received and series.split is None:
+        return _devices_of_range(series, source)
     if series.bucket is Bucket.DAY and not source.received and series.split is not Split.CLIENT:
         return _select(series, "day", "sum(devices)", f"FROM ({source.device_days(_grouping(series))})")
     if series.bucket in (Bucket.DAY, Bucket.ALL):
@@ -162,6 +164,30 @@ def _devices(series: Series, source: Source) -> str:
             FROM authorizations WHERE outcome = 'granted' AND {source.facts("at")}
         )"""
     return _select(series, "instant", "uniqExact(client_uuid)", rest)
+
+
+def _devices_of_range(series: Series, source: Source) -> str:
+    """Most clients were first or last in use within the range, which their spans tell. Of those that were in use before
+    and after, the days tell whether they were between."""
+    inside = [" AND ".join(source.bounds(column, source.period, "instant")) for column in ("first", "last")]
+    outside = [
+        "true" if source.period.first is None else "first < {from_instant:DateTime('UTC')}",
+        "true" if source.period.last is None else "last >= {until_instant:DateTime('UTC')}",
+    ]
+    return f"""
+        WITH spans AS (
+            SELECT client_uuid, min(first_use_at) AS first, max(last_use_at) AS last FROM client_spans
+            WHERE {source.scope()} GROUP BY client_uuid HAVING first < {_NEVER} {_MERGED}
+        ),
+        (SELECT countIf(({inside[0]}) OR ({inside[1]})) FROM spans) AS sure,
+        (SELECT uniqExact(client_uuid) FROM ({source.client_days()})
+         WHERE client_uuid IN (
+             SELECT client_uuid FROM spans
+             WHERE NOT (({inside[0]}) OR ({inside[1]})) AND {" AND ".join(outside)}
+         )) AS between
+        SELECT {_bucket(series.bucket, "")} AS bucket, {_split(None)} AS split, sure + between AS value
+        WHERE value > 0
+    """
 
 
 def _new_devices(series: Series, source: Source) -> str:
