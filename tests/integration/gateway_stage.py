@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -115,9 +115,9 @@ def organization(stage: GatewayStage, name: str, key_name: str) -> Organization:
 
 
 @contextmanager
-def gateway_stage(folder: Path) -> Iterator[GatewayStage]:
+def gateway_stage(folder: Path, services: Sequence[str] = GATEWAY_SERVICES) -> Iterator[GatewayStage]:
     """A running system in which the organizations `a1` and `b1` are known by their keys."""
-    with Stack(make_settings(folder), GATEWAY_SERVICES) as stack:
+    with Stack(make_settings(folder), services) as stack:
         stack.start(lambda _: None)
         stage = GatewayStage(stack)
         stage.apply(organization(stage, "a1", "A"), organization(stage, "b1", "B"))

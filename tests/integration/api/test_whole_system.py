@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from licmeter.runtime.stack import ALL_SERVICES
 from tests.integration.gateway_stage import GatewayStage, gateway_stage, slot
 
 pytestmark = pytest.mark.integration
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayStage]:
-    with gateway_stage(tmp_path_factory.mktemp("whole")) as running:
+    with gateway_stage(tmp_path_factory.mktemp("whole"), ALL_SERVICES) as running:
         yield running
 
 
