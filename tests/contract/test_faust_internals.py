@@ -12,8 +12,10 @@ from typing import Any
 import faust
 import faust.streams
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import TopicPartition
 from faust.assignor.partition_assignor import PartitionAssignor
 from faust.events import Event
 from faust.stores.rocksdb import Store
@@ -68,6 +70,10 @@ def parameters(function: Any) -> list[str]:
         (BaseConsumer.ack, ["self", "message"]),
         (AIOKafkaConsumerThread.seek_wait, ["self", "partitions"]),
         (AIOKafkaConsumerThread._ensure_consumer, ["self"]),
+        (AIOKafkaConsumerThread._create_worker_consumer, ["self", "transport"]),
+        (AIOKafkaConsumerThread._fetch_records, ["self", "consumer", "active_partitions", "timeout", "max_records"]),
+        (Consumer._new_consumer_thread, ["self"]),
+        (BaseConsumer.on_buffer_full, ["self", "tp"]),
         (Store._db_for_partition, ["self", "partition"]),
         (Store.persisted_offset, ["self", "tp"]),
         (Table.on_rebalance, ["self", "assigned", "revoked", "newly_assigned", "generation_id"]),
@@ -92,6 +98,10 @@ def test_signatures(function: Any, expected: list[str]) -> None:
         (BaseConsumer._filter_tps_with_pending_acks, ["self._acked"]),
         (BaseConsumer._drain_messages, ["self._read_offset.__getitem__", "self._read_offset.__setitem__"]),
         (BaseConsumer.on_partitions_revoked, ["self._acked.pop(tp, None)"]),  # what was confirmed is of one ownership
+        # Why `on_buffer_full` is overridden: with all partitions stopped, Faust looks again after a second.
+        (BaseConsumer._wait_next_records, ["if is_client_only or active_partitions", "await self.sleep(1)"]),
+        (Fetcher.__init__, ["self._fetch_max_wait_ms"]),
+        (AIOKafkaConsumer.start, ["fetch_max_wait_ms=self._fetch_max_wait_ms"]),
         (BaseConsumer.getmany, ["self.scheduler.iterate(records)", "self._to_message"]),
         # Tables are told before recovery looks where they end, so what was read in bulk is not read again.
         (TableManager.on_rebalance, ["T(table.on_rebalance)", "T(self.recovery.on_rebalance)"]),
@@ -136,6 +146,36 @@ async def test_the_app_is_wired_as_meant(app: faust.App) -> None:
     assert all(type(table) is BulkTable for table in app.tables.values())
     assert all(isinstance(table.data, Store) for table in app.tables.values())
     assert app.conf.consumer_auto_offset_reset == "earliest"
+
+
+async def test_a_full_buffer_stops_no_partition_of_events(app: faust.App) -> None:
+    consumer = app.consumer
+    consumer._active_partitions = {EVENTS, CHANGELOG}
+    consumer.on_buffer_full(EVENTS)
+    consumer.on_buffer_full(CHANGELOG)
+    assert consumer._get_active_partitions() == {EVENTS}
+
+
+async def test_a_fetch_that_finds_nothing_is_short(app: faust.App) -> None:
+    consumer = app.consumer._thread._create_worker_consumer(app.transport)
+    assert consumer._fetch_max_wait_ms == transport.FETCH_WAIT_MS
+    await consumer.stop()
+
+
+async def test_only_changelogs_that_are_read_are_fetched() -> None:
+    """The subscription is aiokafka's own, so that what is paused is what is not fetched."""
+    consumer = AIOKafkaConsumer(bootstrap_servers="127.0.0.1:1")
+    other = TopicPartition(SLOTS_CHANGELOG.name, 0)
+    consumer.assign([TopicPartition(*EVENTS), TopicPartition(*CHANGELOG), other])
+    for active, paused in (
+        ({EVENTS, CHANGELOG}, {other}),
+        ({EVENTS}, {CHANGELOG, other}),
+        ({CHANGELOG}, {other}),  # events that are not read are left to Faust
+        ({EVENTS, CHANGELOG, other}, set()),
+    ):
+        transport._pause_unread(consumer, active)
+        assert consumer.paused() == paused
+    await consumer.stop()
 
 
 def batch(app: faust.App, last: int, generation: int = 1) -> ConsumerMessage:
@@ -183,7 +223,6 @@ def test_a_kafka_batch_says_when_it_is_full_and_takes_any_first_record() -> None
 
 async def test_the_future_of_a_batch_has_its_first_offset() -> None:
     from aiokafka.producer.message_accumulator import MessageBatch
-    from aiokafka.structs import TopicPartition
 
     made = MessageBatch(TopicPartition("t", 0), BatchBuilder(1_000, 0), 10, 0)
     made.done(base_offset=42)
