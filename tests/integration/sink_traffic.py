@@ -52,8 +52,8 @@ QUESTIONS: Final = {
     "usage_alerts": "SELECT alert_id, length(conditions.scope) FROM usage_alerts",
     "catalogs": "SELECT organization_id, version FROM catalogs",
     "usage_rejected": "SELECT source_topic, source_partition, source_offset FROM usage_rejected",
-    "client_spans": "SELECT client_uuid, first_use_at, first_use_received, last_use_at, last_report_at, "
-    "last_received_at FROM client_spans",
+    "client_spans": "SELECT client_uuid, first_use_at, first_use_received, last_use_received, last_use_at, "
+    "last_report_at, last_received_at FROM client_spans",
 }
 
 
@@ -102,7 +102,12 @@ class Traffic:
             self._span(
                 row["client_uuid"],
                 (row["slot"] if used else _NEVER, row["received_at"] if used else _NEVER),
-                (row["slot"] if used else _EPOCH, row["slot"], row["received_at"]),
+                (
+                    row["received_at"] if used else _EPOCH,
+                    row["slot"] if used else _EPOCH,
+                    row["slot"],
+                    row["received_at"],
+                ),
             )
         (record,) = attribution_blocks(rows)
         sent = await self._stage.producer.send_and_wait(USAGE_ATTRIBUTED.name, record.value, partition=partition)
@@ -117,10 +122,10 @@ class Traffic:
         await self._stage.send(USAGE_ATTRIBUTED, record.value, key=record.key, partition=number % PARTITIONS)
         assert record.key == AUTHORIZATIONS_KEY
         self._rows["authorizations"][number] = (number, row["client_uuid"])
-        self._span(row["client_uuid"], (at, at), (at, _EPOCH, row["received_at"]))
+        self._span(row["client_uuid"], (at, at), (_EPOCH, at, _EPOCH, row["received_at"]))
 
     def _span(self, client: str, firsts: tuple[dt.datetime, ...], lasts: tuple[dt.datetime, ...]) -> None:
-        _, *old = self._rows["client_spans"].get(client, (client, _NEVER, _NEVER, _EPOCH, _EPOCH, _EPOCH))
+        _, *old = self._rows["client_spans"].get(client, (client, *[_NEVER] * 2, *[_EPOCH] * 4))
         earliest = (min(pair) for pair in zip(old[:2], firsts, strict=True))
         latest = (max(pair) for pair in zip(old[2:], lasts, strict=True))
         self._rows["client_spans"][client] = (client, *earliest, *latest)

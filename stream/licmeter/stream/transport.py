@@ -29,8 +29,8 @@ __all__ = ["SCHEME", "BatchScheduler", "BatchTransport", "BatchingConsumer", "Pa
 
 #: `SCHEME://host:port` as broker address selects this transport.
 SCHEME: Final = "licmeter"
-#: How long the broker holds a fetch that finds nothing. One goes to a broker at a time, so this is also how long records
-#: of a partition can lie there because the fetch that is under way asked for others only. Faust's is 1500.
+#: How long the broker holds a fetch that finds nothing. One goes to a broker at a time, so this is also how long
+#: records of a partition can lie there because the fetch under way asked for others only. Faust's is 1500.
 FETCH_WAIT_MS: Final = 100
 
 
@@ -84,8 +84,8 @@ class _ConsumerThread(AIOKafkaConsumerThread):  # type: ignore[misc]
 def _pause_unread(consumer: Any, active: Collection[TP]) -> None:
     """Fetch no changelog that is not being recovered.
 
-    Faust leaves what it does not read out of the answers, but has it fetched all the same: then up to a fetch of each of
-    24 changelogs waits in memory, and while events of all partitions wait to be taken, a fetch of quiet changelogs
+    Faust leaves what it does not read out of the answers, but has it fetched all the same: then up to a fetch of each
+    of 24 changelogs waits in memory, and while events of all partitions wait to be taken, a fetch of quiet changelogs
     alone keeps the next one of events back.
     """
     changelogs = {tp for tp in consumer.assignment() if not batched(tp.topic)}

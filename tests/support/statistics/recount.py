@@ -260,7 +260,7 @@ class Recount:
         step = within.step_ms or end_ms - begin_ms
         for start_ms in range(begin_ms, end_ms, step):
             for seat in self._live(question.organization_id, question.scope, start_ms + step):
-                for part in _seat_parts(seat, question.split, start_ms + step):
+                for part in _seat_parts(seat, question, start_ms + step):
                     found[within.bucket(start_ms), part] += 1
         return found
 
@@ -274,10 +274,13 @@ def _of_item(question: _Question) -> bool:
     return question.scope[0] == "item"
 
 
-def _seat_parts(seat: Seat, split: str | None, at_ms: int) -> list[Value]:
-    if split == "project":
-        return [project for project in seat.projects if seat.through(project, at_ms)]
-    return [{None: None, "client": seat.client, "item": seat.item_id}[split]]
+def _seat_parts(seat: Seat, question: _Question, at_ms: int) -> list[Value]:
+    if question.split == "project":
+        kind, name = question.scope
+        # Of a project only what is its own: that a seat shows in others too is not part of its statistics.
+        projects = [name] if kind == "project" else seat.projects
+        return [project for project in projects if seat.through(project or NONE, at_ms)]
+    return [{None: None, "client": seat.client, "item": seat.item_id}[question.split]]
 
 
 class _Range:

@@ -194,7 +194,9 @@ class Statistics:
         if item.charge_way not in CUMULATIVE | CONCURRENCY:
             raise StatisticsError(f"item {item_id} is {item.charge_way}: seats and domains are not used up")
         rules, now, today = MeteredItem.of(item, document.platform_suffixes), self._clock(), self.today
-        header = next(each for each in self.items().value if each.item_id == item_id)
+        counters = run(self._client, ItemCountersQuery(self.organization_id))
+        # Neither live seats nor peaks are asked for: what is used up is units or exceptions.
+        header = next(each for each in item_headers(document, counters, {}, {}, now) if each.item_id == item_id)
         measure = Measure.COUNT if rules.cumulative else Measure.EXCEPTIONS
         yesterday = today - timedelta(days=1)
         period = Period(today - timedelta(days=7 * WEEKS), yesterday)

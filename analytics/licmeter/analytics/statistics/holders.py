@@ -43,14 +43,12 @@ class SeatHoldersQuery:
             ),
             reports AS (
                 -- Seats are refreshed by arrival, and so is "since then" meant.
-                SELECT item_id, client_uuid, max(received_at) AS latest FROM usage_attributed
-                WHERE {where} AND quantity > 0 AND item_id IN (SELECT item_id FROM holders)
-                  AND slot >= (SELECT min(first_at) FROM holders) - INTERVAL 31 DAY
-                GROUP BY item_id, client_uuid
+                SELECT item_id, client_uuid, max(last_use_received) AS latest
+                FROM client_spans WHERE {where} GROUP BY item_id, client_uuid
             )
             SELECT item_id, client_uuid, first_at, last_contact, ends, projects,
                    toBool(latest >= first_at)
             FROM holders LEFT JOIN reports USING (item_id, client_uuid)
-            ORDER BY item_id, last_contact, client_uuid
+            ORDER BY item_id, last_contact, client_uuid SETTINGS final = 0
         """
         return text, parameters

@@ -11,6 +11,8 @@ CREATE TABLE IF NOT EXISTS client_spans
         COMMENT 'start of the slot, or instant of the authorization',
     first_use_received SimpleAggregateFunction(min, DateTime64(3, 'UTC')) CODEC(ZSTD(1))
         COMMENT 'arrival of the report that came first, or instant of the authorization',
+    last_use_received  SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(ZSTD(1))
+        COMMENT 'latest arrival of a report with use; authorizations leave it alone',
     last_use_at        SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(ZSTD(1)),
     last_report_at     SimpleAggregateFunction(max, DateTime64(3, 'UTC')) CODEC(ZSTD(1))
         COMMENT 'start of the latest slot that was reported, with use or without',
