@@ -7,6 +7,7 @@ computed before the cut moves, and the latest computation wins (`version`), so a
 no harm.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -31,7 +32,10 @@ _SETTINGS: Final[Mapping[str, Any]] = {
     "max_partitions_per_insert_block": 0,
     "insert_deduplicate": 0,
     "async_insert": 0,
+    "distributed_foreground_insert": 1,  # what is computed from another rollup reads what was written just before
 }
+#: What `system.tables` says of a table over all shards: the cluster, and which tables there have the rows.
+_DISTRIBUTED: Final = re.compile(r"Distributed\('([^']+)', '([^']+)', '([^']+)'")
 _MICROSECONDS: Final = 1_000_000
 
 
@@ -130,12 +134,20 @@ def rebuild(client: Client, span: Span) -> None:
     for table in ROLLUP_TABLES:
         client.command(
             f"""
-            DELETE FROM {table} WHERE day IN {{days:Array(Date)}} AND version < {{version:UInt64}}
+            DELETE FROM {_rows_of(client, table)} WHERE day IN {{days:Array(Date)}} AND version < {{version:UInt64}}
               AND (organization_id = {{organization:String}} OR {{organization:String}} = '')
             """,
             parameters={"days": kept, "version": version, "organization": span.organization_id or ""},
             settings={"lightweight_deletes_sync": 2},
         )
+
+
+def _rows_of(client: Client, table: str) -> str:
+    """Return what a DELETE must name: a Distributed table takes none."""
+    sql = "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {table:String}"
+    ((engine,),) = client.query(sql, parameters={"table": table}).result_rows
+    found = _DISTRIBUTED.match(engine)
+    return table if found is None else "{1}.{2} ON CLUSTER '{0}'".format(*found.groups())
 
 
 def _days_with_facts(client: Client, span: Span, names: Sequence[str] | None) -> list[date]:
