@@ -23,6 +23,15 @@ KEEP_ALIVE_S: Final = 60
 class _Server(uvicorn.Server):
     """uvicorn without its handling of signals, which would end the process by the signal again."""
 
+    def __init__(self, config: uvicorn.Config, on_started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_started = on_started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to answer, and tell of it."""
+        await super().startup(sockets)
+        self._on_started()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
@@ -39,7 +48,7 @@ def run_gateway(config: GatewayConfig, on_listening: Callable[[str], None] = lam
 async def _serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> None:
     gate = Gate(config)
     listener = _listen(config)
-    server = _server(config, gate)
+    server = _server(config, gate, lambda: on_listening(_url(listener)))
 
     def stop() -> None:
         gate.stopping = True
@@ -50,14 +59,13 @@ async def _serve(config: GatewayConfig, on_listening: Callable[[str], None]) -> 
     try:
         await gate.start()
         if not gate.stopping:
-            on_listening(_url(listener))
             await server.serve(sockets=[listener])
     finally:
         await gate.stop()
         listener.close()
 
 
-def _server(config: GatewayConfig, gate: Gate) -> _Server:
+def _server(config: GatewayConfig, gate: Gate, on_started: Callable[[], None]) -> _Server:
     return _Server(
         uvicorn.Config(
             create_app(gate),
@@ -69,7 +77,8 @@ def _server(config: GatewayConfig, gate: Gate) -> _Server:
             timeout_graceful_shutdown=round(config.drain_timeout_s),
             server_header=False,
             ws="none",
-        )
+        ),
+        on_started,
     )
 
 
