@@ -19,6 +19,8 @@ _ERRORS = (
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 #: How long nothing listens.
 _REFUSED_S = 0.3
+#: Where the statement of a request is found: a head, and an INSERT with the names of its columns.
+_STATEMENT_BYTES = 4_096
 
 
 class Fault(StrEnum):
@@ -32,8 +34,8 @@ class Fault(StrEnum):
 class FaultyProxy(ThreadedServer):
     """`shares` of the requests meet a fault; `faults` counts those, `requests` all of them.
 
-    `holding`: requests whose head has this word are kept, whole, until `released` is set. `held` counts those, and
-    `answered` those of them that the store has answered since.
+    `holding`: inserts into this table are kept, whole, until `released` is set. `held` counts those, and `answered` those
+    of them that the store has answered since.
     """
 
     def __init__(self, port: int, seed: int, shares: Mapping[Fault, float]) -> None:
@@ -112,7 +114,8 @@ class FaultyProxy(ThreadedServer):
 
     async def _hold(self, request: bytes) -> bool:
         """Wait for the release, and tell whether that was needed."""
-        if self.holding is None or self.released or self.holding not in request.split(b"\r\n\r\n", 1)[0]:
+        start = request[:_STATEMENT_BYTES]  # the statement is in the address, or what the body begins with
+        if self.released or self.holding is None or b"INSERT" not in start or self.holding not in start:
             return False
         self.held += 1
         while not self.released:  # noqa: ASYNC110  # set by the thread of the test

@@ -222,8 +222,10 @@ async def test_a_sink_that_was_dead_for_the_group_changes_nothing_when_it_wakes(
             await traffic.send(5)
             await stage.until(lambda: len(stage.read("SELECT 1 FROM license_counters")) == 3)
             proxy.holding = b"license_counters"
-            while not proxy.held:
-                await traffic.send()
+            async with asyncio.timeout(WAIT_S_MAX):
+                while not proxy.held:
+                    await traffic.send()
+                    await asyncio.sleep(0.05)
             os.kill(process.pid, signal.SIGSTOP)
             async with Running(stage, instance_id="sink-other"):
                 await traffic.send(20)
