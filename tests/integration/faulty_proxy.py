@@ -34,8 +34,8 @@ class Fault(StrEnum):
 class FaultyProxy(ThreadedServer):
     """`shares` of the requests meet a fault; `faults` counts those, `requests` all of them.
 
-    `holding`: inserts into this table are kept, whole, until `released` is set. `held` counts those, and `answered` those
-    of them that the store has answered since.
+    `holding`: inserts into this table are kept, whole, until `released` is set. `held` counts them, and `answered`
+    those that the store has answered since.
     """
 
     def __init__(self, port: int, seed: int, shares: Mapping[Fault, float]) -> None:
