@@ -1,4 +1,4 @@
-"""Replicated and distributed tables: what of them the real engine can parse, and what it can run."""
+"""Replicated and distributed tables: the real engine parses every statement, and a database keeps its variant."""
 
 import pytest
 from clickhouse_migrations.migrator import Migrator
