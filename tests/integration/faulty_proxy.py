@@ -51,28 +51,19 @@ class FaultyProxy(ThreadedServer):
         self.released = False
 
     async def _serve(self) -> None:
-        self._refuse = asyncio.Event()
-        serving = asyncio.create_task(self._listen())
-        await self._ended.wait()
-        serving.cancel()
-        connections = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in connections:
-            task.cancel()
-        await asyncio.wait(connections, timeout=5)
-        await asyncio.sleep(0)
-
-    async def _listen(self) -> None:
         """Listen, and now and then do not, always on the same port."""
-        while True:
-            server = await asyncio.start_server(self._connection, "127.0.0.1", self.port)
-            try:
-                self.port = server.sockets[0].getsockname()[1]
-                self._ready.set()
-                await self._refuse.wait()
-            finally:
-                server.close()
-            await asyncio.sleep(_REFUSED_S)
-            self._refuse.clear()
+        self._refuse = asyncio.Event()
+        while not self._ended.is_set():
+            server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+            self.port = server.sockets[0].getsockname()[1]
+            self._ready.set()
+            await _first_of(self._ended, self._refuse)
+            await self._close(server)
+            if self._refuse.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), _REFUSED_S)
+                self._refuse.clear()
+        await self._cut_off()
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", self._target)
@@ -135,6 +126,14 @@ class FaultyProxy(ThreadedServer):
         body = f"Code: {code}. DB::Exception: {text} (version 26.9.2.1)\n".encode()
         head = f"HTTP/1.1 {status} X\r\nX-ClickHouse-Exception-Code: {code}\r\nContent-Length: {len(body)}\r\n\r\n"
         return head.encode() + body
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def _read(reader: asyncio.StreamReader) -> bytes:

@@ -9,13 +9,13 @@ from typing import Any, Self
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from licmeter.runtime.kafka import EmbeddedKafka
-from licmeter.schemas.topics import USAGE_ATTRIBUTED, TopicSpec
+from licmeter.schemas.topics import ALL_TOPICS, USAGE_ATTRIBUTED, TopicSpec
 from licmeter.sinks.sink import TOPICS, SinkConfig, run_sink
 from licmeter.sinks.stats import SinkStats
 from licmeter.sinks.target import ClickHouseTarget
+from tests.integration.kafka_fixture import delete_topics, require_topics
 from tests.unit.sinks.records import attribution_blocks, attribution_row
 
 __all__ = ["BLOCK_ROWS", "PARTITIONS", "WAIT_S_MAX", "Running", "Stage", "stage_on", "topics"]
@@ -102,18 +102,8 @@ class Running:
 @pytest.fixture
 async def topics(kafka: EmbeddedKafka) -> None:
     """The sink's topics, empty: their names are fixed, so the tests share them one after the other."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
-    await admin.start()
-    try:
-        existing = set(await admin.list_topics()) & set(TOPICS)
-        if existing:
-            await admin.delete_topics(list(existing))
-        async with asyncio.timeout(WAIT_S_MAX):
-            while set(await admin.list_topics()) & set(TOPICS):  # noqa: ASYNC110  # the broker deletes in its own time
-                await asyncio.sleep(0.05)
-        await admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in TOPICS])
-    finally:
-        await admin.close()
+    await delete_topics(kafka, TOPICS)
+    await require_topics(kafka, [spec for spec in ALL_TOPICS if spec.name in TOPICS], PARTITIONS)
 
 
 @asynccontextmanager

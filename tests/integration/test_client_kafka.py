@@ -8,8 +8,8 @@ from aiokafka import TopicPartition
 
 from licmeter.producers import SyncUsageClient
 from licmeter.runtime.kafka import EmbeddedKafka
-from licmeter.runtime.topics import apply_topics
 from licmeter.schemas.topics import USAGE_EVENTS
+from tests.integration.kafka_fixture import require_topics
 from tests.integration.test_sending import consume
 from tests.unit.producers.client.reporting_server import KEY
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 
 async def test_reports_go_straight_to_kafka(kafka: EmbeddedKafka, tmp_path: Path) -> None:
     servers = kafka.bootstrap_servers
-    await apply_topics(servers, [USAGE_EVENTS], partitions=4, replication_factor=1)
+    await require_topics(kafka, [USAGE_EVENTS], partitions=4)
     nowhere = "http://127.0.0.1:9"
     with SyncUsageClient(nowhere, license_key=KEY, spool=tmp_path, exit_timeout_s=0.1) as client:
         client.record("before", 2)

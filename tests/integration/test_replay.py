@@ -8,13 +8,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from licmeter.runtime.kafka import EmbeddedKafka
-from licmeter.runtime.topics import apply_topics
 from licmeter.schemas.outcomes import RejectReason
 from licmeter.schemas.rejects import RejectOrigin, reject_headers
 from licmeter.schemas.replays import ReplayMark, replay_headers
 from licmeter.schemas.topics import LICENSE_CATALOG, USAGE_EVENTS, USAGE_REJECTED, USAGE_REPLAYS
 from licmeter.sinks.replay.errors import RejectsUnavailableError, SupersededError
 from licmeter.sinks.replay.run import ReplayBounds, Replayed, Step
+from tests.integration.kafka_fixture import require_topics
 from tests.integration.rejects_stage import FENCE_S, RejectsStage, killed_at, start_program
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
@@ -24,7 +24,7 @@ TOPICS = [USAGE_EVENTS, USAGE_REJECTED, USAGE_REPLAYS, LICENSE_CATALOG]
 
 @pytest.fixture
 async def stage(kafka: EmbeddedKafka) -> RejectsStage:
-    await apply_topics(kafka.bootstrap_servers, TOPICS, partitions=4, replication_factor=1)
+    await require_topics(kafka, TOPICS, partitions=4)
     return RejectsStage(kafka.bootstrap_servers)
 
 

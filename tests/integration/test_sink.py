@@ -77,7 +77,7 @@ async def test_undecodable_records_go_round_by_the_rejects_and_foreign_rejects_d
     await stage.send(USAGE_ATTRIBUTED, b"no block", partition=1, key=b"\xff", headers=[("h", b"v")])
     await stage.send(USAGE_ATTRIBUTED, None, partition=1, key=b"acme")
     await stage.send(USAGE_ATTRIBUTED, b"no block", partition=0, key=AUTHORIZATIONS_KEY)
-    await stage.send(LICENSE_COUNTERS, b"{}", partition=0)
+    await stage.send(LICENSE_COUNTERS, b"{}", partition=0, key=b"acme")
     await stage.send(LICENSE_ALERTS, b"{}", partition=1, key=b"acme")
     await stage.send(LICENSE_ALERTS, None, partition=1, key=b"acme")
     await stage.send(USAGE_REJECTED, b"whatever", partition=0)

@@ -17,6 +17,7 @@ class ThreadedServer:
         self._ready = threading.Event()
         self._ended = asyncio.Event()
         self._loop = asyncio.new_event_loop()
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
@@ -43,18 +44,18 @@ class ThreadedServer:
         self._loop.close()
 
     async def _serve(self) -> None:
-        server = await asyncio.start_server(self._connection, "127.0.0.1", 0)
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         self._ready.set()
         await self._ended.wait()
-        server.close()
-        # Their clients have gone, or are about to; who is not is cut off.
-        connections = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in connections:
-            task.cancel()
-        if connections:
-            await asyncio.wait(connections, timeout=END_TIMEOUT_S)
-        await asyncio.sleep(0)  # transports close in the next turn
+        await self._close(server)
+        await self._cut_off()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._connection(reader, writer))
+        # The loop holds tasks weakly: one that waits for another server, with its client gone, would be collected.
+        self._connections[task] = writer
+        task.add_done_callback(self._connections.pop)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -63,6 +64,24 @@ class ThreadedServer:
                 await self.converse(reader, writer)
         finally:
             writer.close()
+
+    async def _close(self, server: asyncio.Server) -> None:
+        """Listen no longer. The caller is the only task besides those of connections."""
+        # Between accepting a socket and making a connection of it, asyncio would lose it when its server closes.
+        async with asyncio.timeout(END_TIMEOUT_S):
+            while asyncio.all_tasks() - {asyncio.current_task()} - self._connections.keys():  # noqa: ASYNC110  # they end soon
+                await asyncio.sleep(0)
+        server.close()
+
+    async def _cut_off(self) -> None:
+        """End all connections: their clients have gone, or are about to."""
+        connections = dict(self._connections)
+        for task, writer in connections.items():
+            writer.transport.abort()  # a task that has not begun closes nothing when it is cancelled
+            task.cancel()
+        async with asyncio.timeout(END_TIMEOUT_S):
+            await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.sleep(0)  # transports close in the next turn
 
 
 async def read_message(reader: asyncio.StreamReader) -> tuple[bytes, bytes]:
