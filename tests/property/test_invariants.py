@@ -22,6 +22,7 @@ from licmeter.schemas.catalog import Organization
 from licmeter.stream.batch import InputRecord
 from tests.support import pipeline
 from tests.support.build import item, organization
+from tests.support.choices import Choices, choices
 from tests.support.histories import ORGANIZATION, START, documents, histories, text
 
 EXAMPLES = 2_000
@@ -69,18 +70,19 @@ def test_invariant_1_the_same_input_twice_changes_nothing(history: History) -> N
     assert after == before
 
 
-@st.composite
-def window_reports(draw: st.DrawFn) -> Log:
-    """Valid reports of several clients within the acceptance window."""
-    found = []
-    for number in range(draw(st.integers(1, 14))):
-        slot = START - timedelta(seconds=int(START.timestamp()) % 180) - draw(st.integers(0, 4)) * timedelta(minutes=3)
-        counts = draw(st.dictionaries(st.sampled_from(("qr", "core")), st.integers(0, 4), min_size=1))
-        data = {"counts": counts, "instances": draw(st.integers(1, 3))}
-        event = {"specversion": "1.0", "type": "license.usage.report.v1", "id": str(number), "data": data}
-        owner = {"subject": f"{ORGANIZATION}-p{draw(st.integers(0, 1))}", "source": draw(st.sampled_from("abcd"))}
-        found.append(event | owner | {"time": text(slot), "receivedat": text(START)})
-    return found
+def window_report(number: int, chosen: Choices) -> dict[str, Any]:
+    slot = START - timedelta(seconds=int(START.timestamp()) % 180) - chosen.integer(0, 4) * timedelta(minutes=3)
+    counts = {name: chosen.integer(0, 4) for name in chosen.of((("qr",), ("core",), ("qr", "core")))}
+    data = {"counts": counts, "instances": chosen.integer(1, 3)}
+    event = {"specversion": "1.0", "type": "license.usage.report.v1", "id": str(number), "data": data}
+    owner = {"subject": f"{ORGANIZATION}-p{chosen.integer(0, 1)}", "source": chosen.of("abcd")}
+    return event | owner | {"time": text(slot), "receivedat": text(START)}
+
+
+def window_reports() -> st.SearchStrategy[Log]:
+    """Draw valid reports of several clients within the acceptance window."""
+    several = st.lists(choices(8), min_size=1, max_size=14)
+    return several.map(lambda drawn: [window_report(number, chosen) for number, chosen in enumerate(drawn)])
 
 
 @given(documents(), window_reports(), st.randoms(use_true_random=False))

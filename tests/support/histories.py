@@ -9,6 +9,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.support.choices import Choices, choices
+
 ORGANIZATION = "7"
 START = datetime(2031, 3, 8, 9, 58, tzinfo=UTC)
 CLIENTS = ("a", "b", "c", "d", "e")
@@ -33,147 +35,137 @@ def text(instant: datetime) -> str:
     return instant.isoformat().replace("+00:00", "Z")
 
 
-@st.composite
-def items(draw: st.DrawFn, item_id: str) -> dict[str, Any]:
+#: More choices than a document, or an event, has.
+_DOCUMENT_CHOICES = 176
+_EVENT_CHOICES = 32
+#: Catalogs that the changes of one history take turns with.
+_CATALOGS = 3
+
+
+def _item(item_id: str, chosen: Choices) -> dict[str, Any]:
     way = WAYS[int(item_id) % 10]  # an item keeps its charge way, whatever else a catalog changes
-    starts = START + draw(st.sampled_from([timedelta(days=-400), timedelta(days=-30), timedelta(hours=3)]))
-    lasts = draw(st.sampled_from([timedelta(days=420), timedelta(days=800), timedelta(days=800), timedelta(days=2)]))
+    starts = START + chosen.of([timedelta(days=-400), timedelta(days=-30), timedelta(hours=3)])
+    lasts = chosen.of([timedelta(days=420), timedelta(days=800), timedelta(days=800), timedelta(days=2)])
     item: dict[str, Any] = {
         "item_id": item_id,
         "charge_way": way,
         "starts_at": text(starts),
         "expires_at": text(max(starts, START) + lasts),
     }
-    quota = draw(st.sampled_from([None, 1, 1, 2, 3, 5, 10, 15, 20]))
+    quota = chosen.of([None, 1, 1, 2, 3, 5, 10, 15, 20])
     if quota is not None:
         item["quota"] = quota
-    if draw(st.booleans()):
-        item["modules"] = draw(st.lists(st.sampled_from(FEATURES), unique=True, max_size=2))
+    if chosen.one_in(2):
+        item["modules"] = chosen.some(FEATURES, 2)
     if way == "per_device":
-        item["activity_period"] = draw(st.sampled_from(["yearly", "quarterly", "monthly", "daily"]))
-    if way.startswith("per_concurrent") and draw(st.booleans()):
-        item["overuse_budget"] = draw(st.integers(1, 6))
+        item["activity_period"] = chosen.of(["yearly", "quarterly", "monthly", "daily"])
+    if way.startswith("per_concurrent") and chosen.one_in(2):
+        item["overuse_budget"] = chosen.integer(1, 6)
     if way == "per_domain":
-        item["validation_fields"] = [{"kind": "domain", "value": draw(st.sampled_from(HOSTS))}]
-    elif draw(st.integers(0, 9)) == 0:
+        item["validation_fields"] = [{"kind": "domain", "value": chosen.of(HOSTS)}]
+    elif chosen.one_in(10):
         item["validation_fields"] = [{"kind": "process", "value": "p1"}]
-    for name, chance, values in (
-        ("expiry_grace_days", 3, [0, 1, 7]),
-        ("revoked_at", 9, [text(START + timedelta(days=1)), text(START + timedelta(hours=1))]),
-        ("product", 9, ["P", "Q"]),
-        ("version", 9, ["1", "2"]),
-        ("edition", 9, ["pro"]),
-        ("deployment_type", 9, ["server", "browser"]),
-        ("base_item_ids", 9, [["00"], ["11", "02"]]),
-    ):
-        if draw(st.integers(0, chance)) == 0:
-            item[name] = draw(st.sampled_from(values))
-    return item
+    optional: list[tuple[str, int, list[Any]]] = [
+        ("expiry_grace_days", 4, [0, 1, 7]),
+        ("revoked_at", 10, [text(START + timedelta(days=1)), text(START + timedelta(hours=1))]),
+        ("product", 10, ["P", "Q"]),
+        ("version", 10, ["1", "2"]),
+        ("edition", 10, ["pro"]),
+        ("deployment_type", 10, ["server", "browser"]),
+        ("base_item_ids", 10, [["00"], ["11", "02"]]),
+    ]
+    return item | _some(chosen, optional)
 
 
-@st.composite
-def documents(draw: st.DrawFn) -> dict[str, Any]:
-    count = draw(st.integers(0, 4))
-    ids = [f"{number}{draw(st.integers(0, len(WAYS) - 1))}" for number in range(count)]
-    entries = [draw(items(item_id)) for item_id in ids]
+def _some(chosen: Choices, optional: list[tuple[str, int, list[Any]]]) -> dict[str, Any]:
+    """Choose fields, each of them once in so many times, with any of its values."""
+    return {name: chosen.of(values) for name, one_in, values in optional if chosen.one_in(one_in)}
+
+
+def _document(chosen: Choices) -> dict[str, Any]:
+    ids = [f"{number}{chosen.integer(0, len(WAYS) - 1)}" for number in range(chosen.integer(0, 4))]
+    entries = [_item(item_id, chosen) for item_id in ids]
     projects = []
-    for number in range(draw(st.integers(1, 3))):
-        chosen = draw(st.lists(st.sampled_from(ids), unique=True)) if ids and number else list(ids)
-        project: dict[str, Any] = {"project_id": f"{ORGANIZATION}-p{number}", "item_ids": chosen}
-        if chosen and draw(st.integers(0, 2)) == 0:
-            project["usage_order"] = draw(st.permutations(chosen))[: draw(st.integers(1, len(chosen)))]
-        if draw(st.integers(0, 9)) == 0:
-            project["disabled_at"] = text(START + draw(st.sampled_from([timedelta(0), timedelta(days=1)])))
-        if draw(st.integers(0, 9)) == 0:
+    for number in range(chosen.integer(1, 3)):
+        linked = chosen.some(ids) if number else list(ids)
+        project: dict[str, Any] = {"project_id": f"{ORGANIZATION}-p{number}", "item_ids": linked}
+        if linked and chosen.one_in(3):
+            project["usage_order"] = chosen.permutation(linked)[: chosen.integer(1, len(linked))]
+        if chosen.one_in(10):
+            project["disabled_at"] = text(START + chosen.of([timedelta(0), timedelta(days=1)]))
+        if chosen.one_in(10):
             project["session_password_hash"] = "h"
-        if draw(st.integers(0, 9)) == 0:
+        if chosen.one_in(10):
             project["validation_fields"] = [{"kind": "domain", "value": "example.org"}]
         projects.append(project)
     document: dict[str, Any] = {"organization_id": ORGANIZATION, "projects": projects}
     if entries:
         document["license_files"] = [{"license_id": "L", "items": entries}]
-    if draw(st.integers(0, 4)):
+    if not chosen.one_in(5):
         document["default_project_id"] = projects[0]["project_id"]
-    alerts: dict[str, Any] = {}
-    if draw(st.booleans()):
-        alerts["preset"] = draw(st.sampled_from(["default", "legacy"]))
-    if draw(st.booleans()):
-        alerts["failure_requests_min"] = draw(st.integers(1, 3))
-    if alerts:
-        document["alerts"] = alerts
-    return document
+    alerts = _some(chosen, [("preset", 2, ["default", "legacy"]), ("failure_requests_min", 2, [1, 2, 3])])
+    return document | ({"alerts": alerts} if alerts else {})
 
 
-@st.composite
-def validations(draw: st.DrawFn) -> dict[str, str] | None:
-    kind = draw(st.sampled_from([None, None, "domain", "domain", "process"]))
+def _validation(chosen: Choices) -> dict[str, Any]:
+    kind = chosen.of([None, None, "domain", "domain", "process"])
     if kind is None:
-        return None
-    return {"kind": kind, "value": draw(st.sampled_from(HOSTS if kind == "domain" else ("p1", "p2")))}
+        return {}
+    return {"validation": {"kind": kind, "value": chosen.of(HOSTS if kind == "domain" else ("p1", "p2"))}}
 
 
-@st.composite
-def restrictions(draw: st.DrawFn) -> dict[str, str]:
-    wanted = {}
-    for name, values in (("product", "PQ"), ("version", "12"), ("deployment_type", ("server", "browser"))):
-        if draw(st.integers(0, 5)) == 0:
-            wanted[name] = draw(st.sampled_from(values))
-    return wanted
+def _restrictions(chosen: Choices) -> dict[str, Any]:
+    optional: list[tuple[str, int, list[Any]]] = [
+        ("product", 6, ["P", "Q"]),
+        ("version", 6, ["1", "2"]),
+        ("deployment_type", 6, ["server", "browser"]),
+    ]
+    return _some(chosen, optional)
 
 
-@st.composite
-def reports(draw: st.DrawFn, now: datetime) -> dict[str, Any]:
-    slot = now - draw(st.sampled_from(AGES))
+def _report(now: datetime, chosen: Choices) -> dict[str, Any]:
+    slot = now - chosen.of(AGES)
     epoch_s = int(slot.timestamp())
-    slot_s = epoch_s - epoch_s % 180 + draw(st.sampled_from([0] * 12 + [180, 540, 7]))
+    slot_s = epoch_s - epoch_s % 180 + chosen.of([0] * 12 + [180, 540, 7])
     counts = {
-        feature: draw(st.sampled_from([0, 1, 1, 2, 3, 7, 20, -1] if feature == "qr" else [0, 1, 1, 2, 3, 7, 20]))
-        for feature in draw(st.lists(st.sampled_from(FEATURES), unique=True, max_size=3))
+        feature: chosen.of([0, 1, 1, 2, 3, 7, 20, -1] if feature == "qr" else [0, 1, 1, 2, 3, 7, 20])
+        for feature in chosen.some(FEATURES)
     }
-    data: dict[str, Any] = {"counts": counts} | draw(restrictions())
-    validation = draw(validations())
-    if validation is not None:
-        data["validation"] = validation
-    if draw(st.integers(0, 3)) == 0:
-        data["instances"] = draw(st.integers(1, 4))
-    if draw(st.integers(0, 15)) == 0:
-        data["total"] = sum(counts.values()) + draw(st.integers(0, 1))
-    if draw(st.integers(0, 15)) == 0:
-        data["sent_at"] = text(now + draw(st.sampled_from([timedelta(0), timedelta(days=2)])))
-    return _event("license.usage.report.v1", draw, text(datetime.fromtimestamp(slot_s, UTC)), now, data)
+    data: dict[str, Any] = {"counts": counts} | _restrictions(chosen) | _validation(chosen)
+    if chosen.one_in(4):
+        data["instances"] = chosen.integer(1, 4)
+    if chosen.one_in(16):
+        data["total"] = sum(counts.values()) + chosen.integer(0, 1)
+    if chosen.one_in(16):
+        data["sent_at"] = text(now + chosen.of([timedelta(0), timedelta(days=2)]))
+    return _event("license.usage.report.v1", text(datetime.fromtimestamp(slot_s, UTC)), now, data, chosen)
 
 
-@st.composite
-def authorizations(draw: st.DrawFn, now: datetime) -> dict[str, Any]:
-    at = now - timedelta(seconds=draw(st.sampled_from([0, 0, 0, 1, 30, 200, 3_600, -60, -400, 90_000])))
-    data: dict[str, Any] = draw(restrictions())
-    validation = draw(validations())
-    if validation is not None:
-        data["validation"] = validation
-    for name, chance, values in (
-        ("charge_way", 4, ["auto", *WAYS]),
-        ("feature", 4, list(FEATURES)),
-        ("requested_instances", 3, [1, 2, 3, 6]),
-        ("password_ok", 3, [True, False]),
-        ("clone_suspected", 15, [True]),
-        ("result", 5, ["ok", "refused"]),
-    ):
-        if draw(st.integers(0, chance)) == 0:
-            data[name] = draw(st.sampled_from(values))
-    return _event("license.authorization.v1", draw, text(at), now, data)
+def _authorization(now: datetime, chosen: Choices) -> dict[str, Any]:
+    at = now - timedelta(seconds=chosen.of([0, 0, 0, 1, 30, 200, 3_600, -60, -400, 90_000]))
+    optional: list[tuple[str, int, list[Any]]] = [
+        ("charge_way", 5, ["auto", *WAYS]),
+        ("feature", 5, list(FEATURES)),
+        ("requested_instances", 4, [1, 2, 3, 6]),
+        ("password_ok", 4, [True, False]),
+        ("clone_suspected", 16, [True]),
+        ("result", 6, ["ok", "refused"]),
+    ]
+    data = _restrictions(chosen) | _validation(chosen) | _some(chosen, optional)
+    return _event("license.authorization.v1", text(at), now, data, chosen)
 
 
-def _event(kind: str, draw: st.DrawFn, time: str, now: datetime, data: dict[str, Any]) -> dict[str, Any]:
+def _event(kind: str, time: str, now: datetime, data: dict[str, Any], chosen: Choices) -> dict[str, Any]:
     event: dict[str, Any] = {
         "specversion": "1.0",
         "type": kind,
-        "id": str(draw(st.integers(0, 60))),
-        "source": draw(st.sampled_from(CLIENTS)),
+        "id": str(chosen.integer(0, 60)),
+        "source": chosen.of(CLIENTS),
         "time": time,
         "receivedat": text(now),
         "data": data,
     }
-    named = draw(st.sampled_from(["p0"] * 6 + ["p1", "p2", "gone", None]))
+    named = chosen.of(["p0"] * 6 + ["p1", "p2", "gone", None])
     if named is None:
         event["organizationid"] = ORGANIZATION
     else:
@@ -181,21 +173,38 @@ def _event(kind: str, draw: st.DrawFn, time: str, now: datetime, data: dict[str,
     return event
 
 
+def _change(document: dict[str, Any], now: datetime) -> dict[str, Any]:
+    data = {"subject": ORGANIZATION, "data": document, "type": "license.catalog.v1", "source": "x", "id": "x"}
+    return {"specversion": "1.0", "time": text(now), "receivedat": text(now)} | data
+
+
+def documents() -> st.SearchStrategy[dict[str, Any]]:
+    """Draw a license document."""
+    return _documents
+
+
+#: Made once: a strategy takes longer to make than to draw from.
+_documents = choices(_DOCUMENT_CHOICES).map(_document)
+_catalogs = st.tuples(_documents, *[_documents] * _CATALOGS)
+_event_choices = choices(_EVENT_CHOICES)
+
+
 @st.composite
 def histories(draw: st.DrawFn, events_max: int = 40) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Draw a document and the events that follow it, in the order of their arrival; some are repeats."""
-    document, events, now = draw(documents()), [], START
+    document, *changes = draw(_catalogs)
+    events: list[dict[str, Any]] = []
+    now = START
     for _ in range(draw(st.integers(1, events_max))):
-        now += draw(st.sampled_from(STEPS))
-        kind = draw(st.integers(0, 19))
-        if kind == 0:
-            changed = draw(documents())
-            data = {"subject": ORGANIZATION, "data": changed, "type": "license.catalog.v1", "source": "x", "id": "x"}
-            events.append({"specversion": "1.0", "time": text(now), "receivedat": text(now)} | data)
-        elif kind == 1 and events:
-            events.append(draw(st.sampled_from(events)) | {"receivedat": text(now)})
-        elif kind < 7:
-            events.append(draw(authorizations(now)))
+        chosen = draw(_event_choices)
+        now += chosen.of(STEPS)
+        kind = chosen.integer(0, 19)
+        if kind < 13:
+            events.append(_report(now, chosen))
+        elif kind < 18:
+            events.append(_authorization(now, chosen))
+        elif kind == 18 and events:
+            events.append(chosen.of(events) | {"receivedat": text(now)})
         else:
-            events.append(draw(reports(now)))
+            events.append(_change(chosen.of(changes), now))
     return document, events
