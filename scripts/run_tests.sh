@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# All tests, in two processes that take about as long: those that need nothing, and those that keep the engine busy;
-# and beside them the others on the real parts, which wait most of the time.
+# All tests, in three processes: those that need nothing, which give way to the others and keep the processors busy
+# while these wait; and two halves of those on the real parts, which take about as long.
 set -euo pipefail
 bin=${1:?usage: run_tests.sh VENV_BIN}
-busy=(tests/integration/{api,test_audit.py,test_audit_tail.py,test_proof.py,test_statistics.py})
-log=$(mktemp)
-"$bin/pytest" tests/unit tests/contract tests/property "${busy[@]}" >"$log" 2>&1 &
+books=(tests/integration/{api,test_audit.py,test_audit_tail.py,test_notify_people.py,test_notify_process.py}
+  tests/integration/{test_notify_webhooks.py,test_proof.py,test_rejects.py,test_replay.py,test_statistics.py})
+logs=$(mktemp -d)
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$logs"' EXIT  # whatever ends us ends all
+nice -n 10 "$bin/pytest" tests/unit tests/contract tests/property >"$logs/alone" 2>&1 &
 alone=$!
-trap 'kill "$alone" 2>/dev/null || true; rm -f "$log"' EXIT  # whatever ends us ends both
+"$bin/pytest" "${books[@]}" >"$logs/books" 2>&1 &
+second=$!
 failed=0
-"$bin/pytest" tests/integration "${busy[@]/#/--ignore=}" || failed=1
+"$bin/pytest" tests/integration "${books[@]/#/--ignore=}" 2>&1 | tee "$logs/parts" || failed=1
+wait "$second" || failed=1
 wait "$alone" || failed=1
-cat "$log"
+cat "$logs/books" "$logs/alone"
+grep -hE '^(FAILED|ERROR) |^=+ .*(passed|failed|error).* =+$' "$logs"/* || failed=1  # the end of each, together
 exit "$failed"

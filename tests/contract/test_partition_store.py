@@ -143,7 +143,7 @@ KEYS = st.builds(record_key, st.sampled_from(["", "a", "b"]), st.integers(0, 3))
 WRITES = st.lists(st.lists(st.tuples(KEYS, st.none() | st.binary(max_size=2)), max_size=5), max_size=6)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(writes=WRITES, prefix=st.sampled_from([b"", b"\0", b"a\0", b"b"]))
 async def test_both_adapters_answer_alike(durable: Durable, writes: list[list[Change]], prefix: bytes) -> None:
     memory, real = MemoryStore(), durable.store()

@@ -79,7 +79,7 @@ def assert_equal(results: Results, oracle: Oracle, log: list[InputRecord]) -> No
     assert reports_in_rows + len(results.rejects) + catalogs_in_log == len(log)  # invariant 7
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(events, st.integers(0, 2**32), st.sampled_from((1, 3, 10, 100)))
 def test_crashes_and_batch_bounds_change_nothing(drawn: list[Any], seed: int, batch_max: int) -> None:
     log = as_log(drawn)
@@ -113,7 +113,7 @@ def dense_log(seed: int) -> list[InputRecord]:
     return as_log(drawn)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.integers(0, 2**32), st.sampled_from((2, 5, 20)))
 def test_crashes_in_dense_logs_change_nothing(seed: int, batch_max: int) -> None:
     log = dense_log(seed)
@@ -121,7 +121,7 @@ def test_crashes_in_dense_logs_change_nothing(seed: int, batch_max: int) -> None
     assert_equal(results, count(log), log)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(events, st.integers(0, 2**32))
 def test_invariant_1_and_2_any_order_and_any_repetition_give_the_same_totals(drawn: list[Any], seed: int) -> None:
     """Distinct reports of one project with one item, after one catalog: any order, any repetition."""

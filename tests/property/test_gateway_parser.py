@@ -51,7 +51,7 @@ headers = st.dictionaries(
 
 
 @given(st.sampled_from(TYPES), headers, bodies)
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000)
 @example("application/json", {}, b"[" * 10_000)
 @example("application/cloudevents-batch+json", {}, b'[{"a":' + b"[" * 10_000)
 @example("application/json", {}, b'{"counts":' + b'{"a":' * 5_000)
@@ -67,7 +67,7 @@ def test_any_body_gives_events_or_a_problem(content_type: str, given_headers: di
 
 
 @given(st.lists(objects, max_size=EVENTS_MAX), st.sampled_from(TYPES[:4]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_a_batch_has_as_many_events_as_entries(entries: list[dict[str, Any]], content_type: str) -> None:
     if content_type == TYPES[0]:
         return
@@ -76,7 +76,7 @@ def test_a_batch_has_as_many_events_as_entries(entries: list[dict[str, Any]], co
 
 
 @given(st.binary(max_size=500), st.sampled_from(["gzip", "zstd"]))
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @example(gzip.compress(b"x") * 3 + b"\0", "gzip")
 def test_any_bytes_are_unpacked_or_a_problem(body: bytes, coding: str) -> None:
     with contextlib.suppress(BadRequest, TooLarge):
@@ -85,7 +85,7 @@ def test_any_bytes_are_unpacked_or_a_problem(body: bytes, coding: str) -> None:
 
 @pytest.mark.parametrize("coding", ["gzip"])
 @given(st.binary(max_size=2_000), st.integers(0, 2_000))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_what_is_cut_off_is_never_taken_for_whole(coding: str, body: bytes, cut: int) -> None:
     packed = gzip.compress(body)
     if cut >= len(packed) or not cut:

@@ -26,7 +26,7 @@ from tests.support.choices import Choices, choices
 from tests.support.histories import ORGANIZATION, START, documents, histories, text
 
 EXAMPLES = 2_000
-relaxed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+relaxed = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 History = tuple[dict[str, Any], list[dict[str, Any]]]
 Log = list[dict[str, Any]]
 

@@ -19,7 +19,7 @@ from random import SystemRandom
 from types import FrameType
 from typing import Any, NamedTuple
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from licmeter.producers.client import tally
@@ -199,7 +199,7 @@ steps = st.one_of(
 lives = st.lists(st.builds(Life, st.lists(steps, max_size=12), st.none() | st.integers(1, 900)), min_size=1, max_size=4)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60)
 @given(lives)
 def test_every_unit_is_exactly_once_at_the_server_or_in_the_spool(program: list[Life]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -46,7 +46,7 @@ def comparable(results: dict[str, Any]) -> dict[str, Any]:
 
 
 @given(histories())
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
 def test_model_of_all_charge_ways(history: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
     document, events = history
     until = datetime.fromisoformat(events[-1]["receivedat"]) + timedelta(hours=2)

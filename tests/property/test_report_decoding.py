@@ -148,7 +148,7 @@ def texts(longest: int) -> st.SearchStrategy[str]:
     return st.text(min_size=1, max_size=4) | st.sampled_from(("x" * longest, "é" * longest))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     keys,
     st.fixed_dictionaries({"id": texts(64), "source": texts(128)}, optional={"subject": st.none() | st.just(PROJECT)}),
@@ -164,7 +164,7 @@ def test_on_good_reports(
     agree(encode({name: event[name] for name in order}, ascii_only=ascii_only), key)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(keys, changes, st.booleans())
 def test_on_changed_fields(key: bytes | None, changed: list[Any], ascii_only: bool) -> None:
     event = deepcopy(BASE)
@@ -173,7 +173,7 @@ def test_on_changed_fields(key: bytes | None, changed: list[Any], ascii_only: bo
     agree(encode(event, ascii_only=ascii_only), key)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(*[st.tuples(*map(st.sampled_from, (DATES, DIVIDERS, TIMES, FRACTIONS, ZONES))).map("".join)] * 2)
 def test_on_instants(time: str, sent_at: str) -> None:
     event = deepcopy(BASE)
@@ -242,7 +242,7 @@ def test_on_every_token_at_every_place() -> None:
             agree(GOOD[: at + 1] + token + token + GOOD[at + 1 :])
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=800)
 @given(
     st.lists(
         st.tuples(st.integers(0, len(GOOD)), st.sampled_from((0, 0, 1, 2)), st.sampled_from((*MEMBERS, *TOKENS))),

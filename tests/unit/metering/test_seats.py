@@ -25,7 +25,7 @@ OPERATIONS = st.lists(
 
 
 @given(OPERATIONS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_v3_v4_g1_a_book_answers_as_a_naive_one(operations: list[tuple[str, int, int, str, int, int]]) -> None:
     book, latest = SeatBook(), 10 * RETAIN_MS
     ends: dict[str, int] = {}

@@ -42,7 +42,7 @@ def write(store: MemoryStore, changes: list[Change]) -> None:
 
 
 @given(st.integers(0, 2**32), st.sampled_from((0, 200, 2_048)), st.sampled_from((3, 20_000)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_facts_read_back_are_those_at_the_fence(seed: int, small_bytes: int, facts_a_record: int) -> None:
     """Batches, now and then a crash at any point, after which the batch is done again with other bounds."""
     random = Random(seed)

@@ -21,7 +21,7 @@ def write(cache: SlotCache, store: MemoryStore, offset: int) -> None:
 
 
 @given(st.integers(0, 2**32), st.sampled_from((0, 3, 1_000)))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_cache_size_and_any_restart_gives_what_a_dictionary_has(seed: int, holders_max: int) -> None:
     random, store, plain = Random(seed), MemoryStore(), DictSlots()
     fence = [-1]

@@ -82,7 +82,7 @@ def plans(draw: st.DrawFn, organization_id: str) -> OrganizationPlan:
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(plans("a"), plans("b"), st.none() | st.integers(1, 500), st.integers(0, 119), st.integers(0, 2**32))
 def test_any_licenses_are_counted_as_they_were_booked(
     first: OrganizationPlan, second: OrganizationPlan, quota: int | None, change_at: int, seed: int

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from licmeter.metering.counters import item_counters, organization_counters
@@ -135,7 +135,6 @@ ENTRIES = st.lists(st.tuples(st.integers(0, 40), st.integers(0, 3), st.integers(
 
 
 @given(ENTRIES)
-@settings(deadline=None)
 def test_a3_the_packed_memory_remembers_what_a_dictionary_does(entries: list[tuple[int, int, int, bool]]) -> None:
     packed, plain = PackedMemory(len(entries), 32), DictMemory(32)
     try:
@@ -160,7 +159,6 @@ def test_the_packed_memory_holds_as_many_as_were_announced() -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 8), st.integers(0, 5), st.integers(1, 4)), max_size=80), st.integers(1, 20))
-@settings(deadline=None)
 def test_n2_spilled_slots_hold_what_a_dictionary_does(uses: list[tuple[int, int, int]], holders_max: int) -> None:
     spilled, plain = SpilledSlots(holders_max), DictSlots()
     for slot, client, seats in uses:

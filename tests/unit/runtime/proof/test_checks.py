@@ -75,7 +75,7 @@ VALUES = st.one_of(
 
 
 @given(st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_single_change_to_any_value_is_noticed(data: st.DataObject) -> None:
     document = deepcopy(HONEST)
     path = data.draw(st.sampled_from(PATHS))
@@ -91,7 +91,7 @@ def test_any_single_change_to_any_value_is_noticed(data: st.DataObject) -> None:
 
 
 @given(st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_entries_that_are_taken_out_put_in_or_moved_are_noticed(data: st.DataObject) -> None:
     document = deepcopy(HONEST)
     entries, number = document["entries"], data.draw(st.integers(0, len(HONEST["entries"]) - 1))
