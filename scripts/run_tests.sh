@@ -7,7 +7,8 @@ books=(tests/integration/{api,test_audit.py,test_audit_tail.py,test_notify_peopl
   tests/integration/{test_notify_webhooks.py,test_proof.py,test_rejects.py,test_replay.py,test_statistics.py})
 logs=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$logs"' EXIT  # whatever ends us ends all
-nice -n 10 "$bin/pytest" tests/unit tests/contract tests/property >"$logs/alone" 2>&1 &
+patience=(-o timeout=1200 -o faulthandler_timeout=1500)
+nice -n 5 "$bin/pytest" "${patience[@]}" tests/unit tests/contract tests/property >"$logs/alone" 2>&1 &
 alone=$!
 "$bin/pytest" "${books[@]}" >"$logs/books" 2>&1 &
 second=$!

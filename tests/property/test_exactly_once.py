@@ -113,7 +113,7 @@ def dense_log(seed: int) -> list[InputRecord]:
     return as_log(drawn)
 
 
-@settings(max_examples=500)
+@settings(max_examples=300)
 @given(st.integers(0, 2**32), st.sampled_from((2, 5, 20)))
 def test_crashes_in_dense_logs_change_nothing(seed: int, batch_max: int) -> None:
     log = dense_log(seed)
