@@ -18,6 +18,7 @@ from licmeter.runtime.clickhouse import EmbeddedClickHouse
 from licmeter.runtime.clickhouse.foreground import run_foreground
 from licmeter.runtime.errors import ServiceError
 from licmeter.runtime.settings import ClickHouseSettings, Settings
+from tests.support.processes import gone
 
 pytest.importorskip("chdb", reason="the extra `embedded` is not installed")
 pytestmark = pytest.mark.integration
@@ -72,10 +73,10 @@ def test_a_killed_parent_leaves_nothing_behind(tmp_path: Path) -> None:
     parent = python(PARENT, str(tmp_path), stdout=subprocess.PIPE)
     assert parent.stdout is not None
     with parent.stdout:
-        child = psutil.Process(int(parent.stdout.readline()))
+        child = int(parent.stdout.readline())
     parent.kill()
     parent.wait()
-    assert poll_until(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    assert poll_until(lambda: gone(child))
 
 
 def test_a_taken_port_names_the_setting(tmp_path: Path) -> None:
