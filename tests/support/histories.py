@@ -180,12 +180,11 @@ def _change(document: dict[str, Any], now: datetime) -> dict[str, Any]:
 
 def documents() -> st.SearchStrategy[dict[str, Any]]:
     """Draw a license document."""
-    return _documents
+    return choices(_DOCUMENT_CHOICES).map(_document)
 
 
 #: Made once: a strategy takes longer to make than to draw from.
-_documents = choices(_DOCUMENT_CHOICES).map(_document)
-_catalogs = st.tuples(_documents, *[_documents] * _CATALOGS)
+_catalogs = st.tuples(*[documents()] * (1 + _CATALOGS))
 _event_choices = choices(_EVENT_CHOICES)
 
 

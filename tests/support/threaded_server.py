@@ -69,8 +69,8 @@ class ThreadedServer:
         """Listen no longer. The caller is the only task besides those of connections."""
         # Between accepting a socket and making a connection of it, asyncio would lose it when its server closes.
         async with asyncio.timeout(END_TIMEOUT_S):
-            while asyncio.all_tasks() - {asyncio.current_task()} - self._connections.keys():  # noqa: ASYNC110  # they end soon
-                await asyncio.sleep(0)
+            while accepting := asyncio.all_tasks() - {asyncio.current_task()} - self._connections.keys():
+                await asyncio.wait(accepting)
         server.close()
 
     async def _cut_off(self) -> None:
